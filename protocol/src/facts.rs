@@ -1,0 +1,54 @@
+//! Facts: what an agent tells of itself at each connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::FACTS_MAX;
+
+/// What an agent tells of itself at each connection, in at most 8 KiB of JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Random for each process of the agent.
+    pub instance: String,
+    /// Changes at each boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// Changes at each resume from suspend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_id: Option<String>,
+    /// Seconds since boot, by a clock that counts suspend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_boot: Option<u64>,
+    /// Seconds since the last resume, by a clock that counts suspend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_resume: Option<u64>,
+    /// The endpoint's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
+    /// Operating system and its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub os: Option<String>,
+    /// The agent's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Says why a payload is no facts document.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// Larger than 8 KiB.
+    #[error("the facts have {0} bytes; at most {FACTS_MAX} are allowed")]
+    TooLarge(usize),
+    /// Not JSON, or not of the form of facts.
+    #[error("the payload is not a facts document: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Facts {
+    /// Parses a payload and checks its limits.
+    pub fn from_json(payload: &[u8]) -> Result<Self, FactsError> {
+        if payload.len() > FACTS_MAX {
+            return Err(FactsError::TooLarge(payload.len()));
+        }
+        Ok(serde_json::from_slice(payload)?)
+    }
+}

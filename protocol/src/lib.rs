@@ -1,0 +1,36 @@
+//! Words and wire protocol v1 of WakeMQ.
+//!
+//! Everything that crosses the wire has its form here and nowhere else: ids, topics, commands, receipts,
+//! facts, the bodies of the HTTP interface, and every limit. The crate is pure: it reads no clock, draws no
+//! random number and does no IO, so that broker, agents and publishers share one meaning of each word.
+//!
+//! ```
+//! use wakemq_protocol::{AgentId, Topic};
+//! let agent: AgentId = "printer-7".parse()?;
+//! let topic = Topic::AgentCommands(agent);
+//! assert_eq!(topic.to_string(), "wake/v1/agents/printer-7/commands");
+//! assert_eq!("wake/v1/agents/printer-7/commands".parse::<Topic>()?, topic);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod command;
+mod facts;
+mod group;
+pub mod http;
+mod id;
+pub mod limits;
+mod receipt;
+mod secret;
+mod state;
+mod time;
+mod topic;
+
+pub use command::{Command, Kind, Priority, Slot, SlotChoice, Submission, SubmissionError};
+pub use facts::{Facts, FactsError};
+pub use group::GroupPath;
+pub use id::{AgentId, CommandId, OperatorName, ParseIdError};
+pub use receipt::{Receipt, ReceiptError, ReceiptState};
+pub use secret::{Secret, SecretHash, SecretKind};
+pub use state::{CommandState, Outcome, Update};
+pub use time::Timestamp;
+pub use topic::{Topic, TopicError, filter_matches};
