@@ -1,0 +1,7 @@
+//! The WakeMQ broker: holds one permanent connection for each agent, accepts commands, and loses none.
+//!
+//! `ARCHITECTURE.md` at the top of the repository follows one command through these modules.
+
+pub mod clock;
+pub mod engine;
+pub mod store;
