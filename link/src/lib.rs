@@ -1,0 +1,42 @@
+//! How a WakeMQ client reaches a broker.
+//!
+//! A [`Ladder`] of endpoints is dialled by a [`Dialer`], which trusts what its [`Trust`] names; over the
+//! connection runs an MQTT 5 [`mqtt::Session`] or an [`http::HttpClient`], and a [`Backoff`]
+//! says when to come back. Agents and publishers share all of it. Nothing here spawns a task or keeps a clock of its own.
+//!
+//! ```no_run
+//! use wakemq_link::mqtt::{ConnectOptions, Event, Outgoing, Session};
+//! use wakemq_link::{Alpn, Dialer, Ladder, Trust};
+//! # async fn example(secret: wakemq_protocol::Secret) -> Result<(), Box<dyn std::error::Error>> {
+//! let trust = Trust::from_file("ca.pem".as_ref())?;
+//! let dialer = Dialer::new(Ladder::parse(&["broker.example"])?, &trust, Alpn::Mqtt)?;
+//! let stream = dialer.dial().await?.stream;
+//! let options = ConnectOptions::new("", "op:console", secret);
+//! let (mut session, connected) = Session::connect(stream, &options).await?;
+//! let token = session.publish(Outgoing {
+//!     topic: "wake/v1/agents/printer-7/commands".into(),
+//!     payload: r#"{"kind":"wake"}"#.into(),
+//!     ..Outgoing::default()
+//! })?;
+//! while let Ok(event) = session.next_event().await {
+//!     if matches!(event, Event::Published { token: which, .. } if which == token) {
+//!         break;
+//!     }
+//! }
+//! session.disconnect().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod backoff;
+mod dial;
+mod endpoint;
+pub mod http;
+pub mod mqtt;
+mod race;
+mod trust;
+
+pub use backoff::Backoff;
+pub use dial::{AttemptError, DialError, Dialed, Dialer, RungError, TlsStream};
+pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
+pub use trust::{Alpn, Trust, TrustError};
