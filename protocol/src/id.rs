@@ -81,7 +81,7 @@ macro_rules! text_newtype {
         }
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0.into()
+                (*id.0).into()
             }
         }
     };
@@ -91,10 +91,11 @@ pub(crate) use text_newtype;
 /// Names one endpoint.
 ///
 /// 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit. Two ids that differ only in case are equal,
-/// hash alike and sort alike; the spelling is kept.
+/// hash alike and sort alike; the spelling is kept. A clone shares the text, because a broker holds each id of its
+/// connected agents in several places.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AgentId(Box<str>);
+pub struct AgentId(std::sync::Arc<str>);
 
 text_newtype!(AgentId);
 

@@ -34,3 +34,9 @@ pub use secret::{Secret, SecretHash, SecretKind};
 pub use state::{CommandState, Outcome, Update};
 pub use time::Timestamp;
 pub use topic::{Topic, TopicError, filter_matches};
+
+/// Writes one of this crate's types as JSON.
+pub fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("the types of this crate have string keys and finite numbers, which is all JSON asks")
+}

@@ -58,6 +58,11 @@ impl Topic {
         own.is_some_and(|name| !name.is_empty())
     }
 
+    /// Tells whether a filter asks for events.
+    pub fn is_events_filter(filter: &str) -> bool {
+        filter.strip_prefix(PREFIX).is_some_and(|rest| rest == "events" || rest.starts_with("events/"))
+    }
+
     fn parse_agent(rest: &str) -> Result<Self, TopicError> {
         let (agent, leaf) = rest.split_once('/').ok_or(TopicError::Unknown)?;
         let topic = match leaf {

@@ -1,0 +1,415 @@
+//! The session of one agent's connection.
+
+use std::collections::VecDeque;
+
+use wakemq_protocol::limits::{IN_FLIGHT_MAX, PENDING_MAX};
+use wakemq_protocol::{AgentId, Command, CommandId, Facts, Receipt, Topic};
+
+use crate::login::may_publish;
+use crate::packet::{
+    ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
+    Subscribe, Will,
+};
+use crate::{End, Heartbeat, InFlight, PublishRate};
+
+/// What the broker is to do for an agent's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentAction {
+    /// Send a packet.
+    Send(ServerPacket),
+    /// Claim the inbox for this connection; answer with `handle_claimed`.
+    Claim,
+    /// Release what the claim carries: the agent has unsubscribed.
+    Release,
+    /// Take the next commands of the inbox; answer with `handle_page`.
+    Fetch {
+        /// How many at most.
+        max: usize,
+    },
+    /// Record that a command is in the agent's journal; answer with `handle_recorded`.
+    Acknowledged(CommandId),
+    /// End a command that the agent's connection cannot take; answer with `handle_recorded`.
+    Failed {
+        /// The command.
+        id: CommandId,
+        /// Why.
+        detail: String,
+    },
+    /// Record a receipt; answer with `handle_stored`.
+    Receipt {
+        /// What the agent says.
+        receipt: Receipt,
+        /// What the PUBACK repeats; none for QoS 0.
+        packet_id: Option<u16>,
+    },
+    /// Keep the agent's facts; answer with `handle_stored`.
+    Facts {
+        /// What the agent tells.
+        facts: Box<Facts>,
+        /// What the PUBACK repeats; none for QoS 0.
+        packet_id: Option<u16>,
+    },
+    /// Read nothing more until then.
+    Pause {
+        /// Until when, on the clock of `now_ms`.
+        until_ms: u64,
+    },
+    /// Log something that a person should look at.
+    Warn(String),
+    /// Say why and close.
+    Close(End),
+}
+
+/// A connected agent: sends it what its inbox holds, and takes its acknowledgements, receipts and facts.
+///
+/// See the crate's documentation for the order of calls.
+#[derive(Debug)]
+pub struct AgentSession {
+    agent: AgentId,
+    level: ProtocolLevel,
+    subscribed: bool,
+    /// A `Fetch` is under way.
+    fetching: bool,
+    /// Something came into the inbox while it was.
+    fetch_again: bool,
+    rate: PublishRate,
+    heartbeat: Heartbeat,
+    maximum_packet_size: Option<u32>,
+    in_flight: InFlight<CommandId>,
+    /// Commands with time to live 0 that wait for room in flight.
+    live: Vec<Command>,
+    will: Option<Box<Will>>,
+    actions: VecDeque<AgentAction>,
+}
+
+impl AgentSession {
+    /// Starts the session of an admitted agent; its topics are spelled as it spelled its own id.
+    pub fn new(agent: AgentId, connect: Connect, keep_alive_max_secs: u16, now_ms: u64) -> Self {
+        Self {
+            agent,
+            level: connect.level,
+            subscribed: false,
+            fetching: false,
+            fetch_again: false,
+            rate: PublishRate::default(),
+            heartbeat: Heartbeat::new(connect.keep_alive_secs, keep_alive_max_secs, now_ms),
+            maximum_packet_size: connect.maximum_packet_size,
+            in_flight: InFlight::new(connect.receive_maximum.min(IN_FLIGHT_MAX)),
+            live: Vec::new(),
+            will: connect.will.map(Box::new),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Returns the agent.
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// Returns the version of MQTT that the agent speaks.
+    pub fn level(&self) -> ProtocolLevel {
+        self.level
+    }
+
+    /// Returns the keep-alive in force, in seconds.
+    pub fn keep_alive_secs(&self) -> u16 {
+        self.heartbeat.keep_alive_secs()
+    }
+
+    /// Returns when `handle_timeout` is to be called at the latest.
+    pub fn deadline_ms(&self) -> u64 {
+        self.heartbeat.deadline_ms()
+    }
+
+    /// Takes the next thing to do.
+    pub fn poll_action(&mut self) -> Option<AgentAction> {
+        let action = self.actions.pop_front();
+        if self.actions.is_empty() {
+            // A parked connection holds no queue.
+            self.actions = VecDeque::new();
+        }
+        action
+    }
+
+    /// Takes a packet.
+    pub fn handle_packet(&mut self, packet: ClientPacket, now_ms: u64) {
+        self.heartbeat.heard(now_ms);
+        match packet {
+            ClientPacket::PingReq => self.send(ServerPacket::PingResp),
+            ClientPacket::PubAck { packet_id, reason } => self.handle_puback(packet_id, reason),
+            ClientPacket::Subscribe(subscribe) => self.handle_subscribe(&subscribe),
+            ClientPacket::Unsubscribe { packet_id, filters } => self.handle_unsubscribe(packet_id, &filters),
+            ClientPacket::Publish(publish) => {
+                self.handle_publish(publish);
+                if let Some(until_ms) = self.rate.count(now_ms) {
+                    self.actions.push_back(AgentAction::Pause { until_ms });
+                }
+            }
+            ClientPacket::Disconnect { reason, session_expiry_secs } => {
+                if reason != ReasonCode::DisconnectWithWill {
+                    self.will = None;
+                }
+                let raised = session_expiry_secs.is_some_and(|secs| secs > 0);
+                self.close(if raised {
+                    End::new(ReasonCode::ProtocolError, "the session expiry interval was 0 and stays so")
+                } else {
+                    End::new(ReasonCode::Success, "the client disconnected")
+                });
+            }
+        }
+    }
+
+    /// Notes that the inbox may hold something new.
+    pub fn handle_inbox_changed(&mut self) {
+        self.fetch();
+    }
+
+    /// Takes a command that is only for this connection (time to live 0).
+    pub fn handle_live(&mut self, command: Command) {
+        if !self.subscribed || self.live.len() >= PENDING_MAX {
+            // It stays with the engine as carried by this connection, and expires with it.
+            return;
+        }
+        self.live.push(command);
+        self.send_live();
+    }
+
+    /// Takes the engine's word that the inbox is claimed.
+    pub fn handle_claimed(&mut self) {
+        self.subscribed = true;
+        // It comes behind the SUBACK, which is in the queue already.
+        self.fetch();
+    }
+
+    /// Takes what `Fetch` asked for.
+    pub fn handle_page(&mut self, commands: Vec<Command>) {
+        self.fetching = false;
+        for command in commands {
+            self.deliver(command);
+        }
+        self.send_live();
+        if self.fetch_again {
+            self.fetch();
+        }
+    }
+
+    /// Notes that an acknowledgement, or a failure, is recorded: there is room, and its slot may hold another.
+    pub fn handle_recorded(&mut self) {
+        self.send_live();
+        self.fetch();
+    }
+
+    /// Notes that a receipt or the facts are stored: the agent may forget them.
+    pub fn handle_stored(&mut self, packet_id: Option<u16>) {
+        if let Some(packet_id) = packet_id {
+            self.puback(packet_id, ReasonCode::Success, None);
+        }
+    }
+
+    /// Notes that the store cannot write: the agent is to come back and try again.
+    pub fn handle_store_failed(&mut self) {
+        self.close(End::new(ReasonCode::ServerUnavailable, "the broker's store cannot write at the moment"));
+    }
+
+    /// Looks whether the keep-alive has run out.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        if now_ms >= self.heartbeat.deadline_ms() {
+            let text = "nothing came for one and a half times the keep-alive";
+            self.close(End::new(ReasonCode::KeepAliveTimeout, text));
+        }
+    }
+
+    /// Ends the session: another connection took over, the agent was revoked, the broker stops.
+    pub fn handle_evicted(&mut self, end: End) {
+        self.close(end);
+    }
+
+    /// Notes that the connection has ended; leaves the will's receipt in the actions, if a will is due.
+    pub fn handle_closed(&mut self) {
+        self.actions.clear();
+        let Some(will) = self.will.take() else { return };
+        self.handle_publish(ClientPublish {
+            topic: will.topic,
+            payload: will.payload,
+            qos: QoS::AtMostOnce,
+            packet_id: None,
+            dup: false,
+            retain: false,
+            message_expiry_secs: None,
+            response_topic: None,
+            correlation_data: None,
+        });
+    }
+
+    fn handle_puback(&mut self, packet_id: u16, reason: ReasonCode) {
+        match self.in_flight.remove(packet_id) {
+            Some(id) if reason.is_error() => {
+                let detail = format!("the agent answered 0x{:02X}, {}", reason.value(), reason.text());
+                self.actions.push_back(AgentAction::Failed { id, detail });
+            }
+            Some(id) => self.actions.push_back(AgentAction::Acknowledged(id)),
+            None => {
+                let text = format!("PUBACK {packet_id} for nothing that is in flight");
+                self.close(End::new(ReasonCode::ProtocolError, text));
+            }
+        }
+    }
+
+    fn handle_subscribe(&mut self, subscribe: &Subscribe) {
+        let packet_id = subscribe.packet_id;
+        let mut why = None;
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        for wanted in &subscribe.filters {
+            let own = matches!(wanted.filter.parse(), Ok(Topic::AgentCommands(of)) if of == self.agent);
+            let (reason, text) = if subscribe.subscription_id.is_some() {
+                (ReasonCode::SubscriptionIdentifiersNotSupported, "no subscription identifiers are offered")
+            } else if wanted.filter.starts_with("$share/") {
+                (ReasonCode::SharedSubscriptionsNotSupported, "no shared subscriptions are offered")
+            } else if !own {
+                (ReasonCode::NotAuthorized, "an agent subscribes to its own commands alone")
+            } else if wanted.qos == QoS::AtMostOnce {
+                (
+                    ReasonCode::ImplementationSpecificError,
+                    "commands need QoS 1: at QoS 0 none could be acknowledged",
+                )
+            } else {
+                reasons.push(ReasonCode::GrantedQoS1);
+                continue;
+            };
+            reasons.push(reason);
+            why = Some(text.to_owned());
+        }
+        if reasons.contains(&ReasonCode::GrantedQoS1) && !self.subscribed {
+            self.actions.push_back(AgentAction::Claim);
+        }
+        self.send(ServerPacket::SubAck { packet_id, reasons, reason_string: why });
+    }
+
+    fn handle_unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
+        let mut reasons = Vec::with_capacity(filters.len());
+        for filter in filters {
+            let own = matches!(filter.parse(), Ok(Topic::AgentCommands(of)) if of == self.agent);
+            if own && self.subscribed {
+                self.subscribed = false;
+                self.live = Vec::new();
+                self.actions.push_back(AgentAction::Release);
+                reasons.push(ReasonCode::Success);
+            } else {
+                reasons.push(ReasonCode::NoSubscriptionExisted);
+            }
+        }
+        self.send(ServerPacket::UnsubAck { packet_id, reasons });
+    }
+
+    fn handle_publish(&mut self, publish: ClientPublish) {
+        let packet_id = publish.packet_id;
+        let topic = match publish.topic.parse::<Topic>() {
+            Ok(topic) if may_publish(&self.agent, &topic) => topic,
+            Ok(_) | Err(_) => return self.refuse_topic(packet_id),
+        };
+        match topic {
+            Topic::AgentReceipts(_) => match Receipt::from_json(&publish.payload) {
+                Ok(receipt) => self.actions.push_back(AgentAction::Receipt { receipt, packet_id }),
+                Err(error) => self.refuse(packet_id, ReasonCode::PayloadFormatInvalid, error.to_string()),
+            },
+            Topic::AgentFacts(_) => match Facts::from_json(&publish.payload) {
+                Ok(facts) => self.actions.push_back(AgentAction::Facts { facts: Box::new(facts), packet_id }),
+                Err(error) => self.refuse(packet_id, ReasonCode::PayloadFormatInvalid, error.to_string()),
+            },
+            Topic::AgentReports(_)
+            | Topic::AgentCommands(_)
+            | Topic::GroupCommands(_)
+            | Topic::Response { .. } => {
+                let text = "this version of the broker takes no reports";
+                self.refuse(packet_id, ReasonCode::ImplementationSpecificError, text.to_owned());
+            }
+        }
+    }
+
+    fn refuse_topic(&mut self, packet_id: Option<u16>) {
+        let text = "an agent publishes to its own receipts, facts and reports alone";
+        match self.level {
+            // 3.1.1 cannot say it in a PUBACK (MQTT 3.1.1 §3.3.5).
+            ProtocolLevel::V4 => self.close(End::new(ReasonCode::NotAuthorized, text)),
+            ProtocolLevel::V5 => self.refuse(packet_id, ReasonCode::NotAuthorized, text.to_owned()),
+        }
+    }
+
+    fn refuse(&mut self, packet_id: Option<u16>, reason: ReasonCode, text: String) {
+        self.actions.push_back(AgentAction::Warn(format!("refused a publish: {text}")));
+        if let Some(packet_id) = packet_id {
+            self.puback(packet_id, reason, Some(text));
+        }
+    }
+
+    fn puback(&mut self, packet_id: u16, reason: ReasonCode, reason_string: Option<String>) {
+        self.send(ServerPacket::PubAck { packet_id, reason, reason_string });
+    }
+
+    fn fetch(&mut self) {
+        if !self.subscribed {
+            return;
+        }
+        let max = self.in_flight.room();
+        if self.fetching || max == 0 {
+            self.fetch_again = true;
+            return;
+        }
+        self.fetching = true;
+        self.fetch_again = false;
+        self.actions.push_back(AgentAction::Fetch { max });
+    }
+
+    fn send_live(&mut self) {
+        while !self.live.is_empty() && self.in_flight.room() > 0 {
+            let command = self.live.remove(0);
+            self.deliver(command);
+        }
+        if self.live.is_empty() {
+            self.live = Vec::new();
+        }
+    }
+
+    /// Sends a command for which there is room; it was counted when it was asked for.
+    fn deliver(&mut self, command: Command) {
+        let id = command.id;
+        let topic = Topic::AgentCommands(self.agent.clone()).to_string();
+        // A command of our own making is always JSON.
+        let payload = wakemq_protocol::to_json(&command);
+        let size = publish_size(self.level, topic.len(), payload.len());
+        if let Some(max) = self.maximum_packet_size.filter(|&max| size > max as usize) {
+            let detail = format!("the packet of {size} bytes is above the agent's maximum of {max}");
+            self.actions.push_back(AgentAction::Failed { id, detail });
+            return;
+        }
+        let Some(packet_id) = self.in_flight.insert(id) else {
+            // Room was counted before, and nothing else takes any.
+            self.close(End::new(ReasonCode::UnspecifiedError, "more commands than room in flight"));
+            return;
+        };
+        let publish =
+            ServerPublish { topic, payload, packet_id: Some(packet_id), ..ServerPublish::default() };
+        self.send(ServerPacket::Publish(publish));
+    }
+
+    fn send(&mut self, packet: ServerPacket) {
+        self.actions.push_back(AgentAction::Send(packet));
+    }
+
+    fn close(&mut self, end: End) {
+        self.actions.push_back(AgentAction::Close(end));
+    }
+}
+
+/// Returns the size in bytes of a QoS 1 PUBLISH without properties (MQTT 5 §3.3).
+pub(crate) fn publish_size(level: ProtocolLevel, topic_len: usize, payload_len: usize) -> usize {
+    let properties = usize::from(level == ProtocolLevel::V5);
+    let remaining = 2 + topic_len + 2 + properties + payload_len;
+    let length_bytes = match remaining {
+        0..128 => 1,
+        128..16_384 => 2,
+        16_384..2_097_152 => 3,
+        _ => 4,
+    };
+    1 + length_bytes + remaining
+}

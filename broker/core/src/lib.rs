@@ -1,0 +1,44 @@
+//! The state machines of the WakeMQ broker, without IO.
+//!
+//! Nothing here awaits, opens a socket, reads a clock or draws a random number: packets, the engine's replies and
+//! the time come in, actions come out. So every order of events can be tested, and the same machines serve TLS
+//! over TCP, in-memory streams and, later, WebSocket and long poll.
+//!
+//! The order of calls for a connection:
+//! 1. [`login::read`] the CONNECT; authenticate the secret that it gives; [`login::Login::admit`].
+//! 2. Make an [`AgentSession`] or an [`OperatorSession`] and send its CONNACK.
+//! 3. For each packet `handle_packet`, for each reply of the engine `handle_*`, at `deadline_ms` `handle_timeout`;
+//!    after each of them `poll_action` until it gives `None`.
+//! 4. When the connection has ended `handle_closed`, which gives the will if one is due.
+
+mod agent;
+mod clones;
+mod heartbeat;
+mod in_flight;
+pub mod login;
+mod operator;
+pub mod packet;
+mod publish_rate;
+
+pub use agent::{AgentAction, AgentSession};
+pub use clones::{CloneVerdict, Clones, Instance};
+pub use heartbeat::Heartbeat;
+pub use in_flight::InFlight;
+pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest};
+pub use publish_rate::PublishRate;
+
+/// Why a session ends a connection; the broker turns it into a DISCONNECT (MQTT 5) and closes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// What MQTT 5 says; `Success` where the client itself has ended it and nothing is to be said.
+    pub reason: packet::ReasonCode,
+    /// The same for people.
+    pub text: String,
+}
+
+impl End {
+    /// Makes an end with a text.
+    pub fn new(reason: packet::ReasonCode, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}

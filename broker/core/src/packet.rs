@@ -1,0 +1,629 @@
+//! The MQTT packets as the state machines see them: plain data, one form for 3.1.1 and 5.
+//!
+//! The broker's codec makes [`Connect`] and [`ClientPacket`] from bytes that passed its strict check, and bytes
+//! from [`ServerPacket`]; what a level cannot express (reasons, properties) it leaves out while encoding. So a
+//! session writes one answer for both levels and looks at [`Connect::level`] only where behaviour differs.
+
+use std::fmt;
+
+/// Tells which version of MQTT a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProtocolLevel {
+    /// MQTT 3.1.1.
+    V4,
+    /// MQTT 5.
+    V5,
+}
+
+/// Names a quality of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QoS {
+    /// Delivered once or never; nothing answers it.
+    AtMostOnce,
+    /// Delivered until acknowledged by a PUBACK.
+    AtLeastOnce,
+    /// Never granted here; it occurs in what a client asks for.
+    ExactlyOnce,
+}
+
+impl QoS {
+    /// Returns the number on the wire.
+    pub fn value(self) -> u8 {
+        match self {
+            Self::AtMostOnce => 0,
+            Self::AtLeastOnce => 1,
+            Self::ExactlyOnce => 2,
+        }
+    }
+
+    /// Finds the quality with that number; 3 is none.
+    pub fn from_value(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::AtMostOnce),
+            1 => Some(Self::AtLeastOnce),
+            2 => Some(Self::ExactlyOnce),
+            _ => None,
+        }
+    }
+}
+
+/// A client's first packet (MQTT 5 §3.1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// The version that every later packet of the connection is written in.
+    pub level: ProtocolLevel,
+    /// Clean Start, in 3.1.1 Clean Session.
+    pub clean_start: bool,
+    /// Longest silence that the client promises to keep, 0 for no promise.
+    pub keep_alive_secs: u16,
+    /// The client identifier, empty if the broker is to assign one.
+    pub client_id: String,
+    /// The user name.
+    pub username: Option<String>,
+    /// The password; never shown by `Debug`.
+    pub password: Option<Vec<u8>>,
+    /// How many unacknowledged QoS 1 publications the client takes; 65,535 if it did not say. Never 0.
+    pub receive_maximum: u16,
+    /// The largest packet in bytes that the client takes. Never 0.
+    pub maximum_packet_size: Option<u32>,
+    /// Whether the client takes Reason Strings and User Properties on other packets than PUBLISH, CONNACK and
+    /// DISCONNECT. The codec needs it for each packet that it writes.
+    pub request_problem_information: bool,
+    /// Session Expiry Interval; 0 if the client did not say.
+    pub session_expiry_secs: u32,
+    /// The user property `instance` (its first value): random for each process of an agent.
+    pub instance: Option<String>,
+    /// Whether an Authentication Method was given; WakeMQ offers none (0x8C).
+    pub has_auth_method: bool,
+    /// What to publish when the connection ends without a DISCONNECT.
+    pub will: Option<Will>,
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("level", &self.level)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive_secs", &self.keep_alive_secs)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "[redacted]"))
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("request_problem_information", &self.request_problem_information)
+            .field("session_expiry_secs", &self.session_expiry_secs)
+            .field("instance", &self.instance)
+            .field("has_auth_method", &self.has_auth_method)
+            .field("will", &self.will)
+            .finish()
+    }
+}
+
+/// A client's last word, published by the broker on its behalf (MQTT 5 §3.1.2.5).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Will {
+    /// Where it is published; a valid topic name.
+    pub topic: String,
+    /// What is published; never shown by `Debug`.
+    pub payload: Vec<u8>,
+    /// At which quality; `ExactlyOnce` was refused by the codec.
+    pub qos: QoS,
+    /// RETAIN; in MQTT 5 refused by the codec, in 3.1.1 to be ignored.
+    pub retain: bool,
+    /// How long to wait before publishing it.
+    pub delay_secs: u32,
+    /// Message Expiry Interval.
+    pub message_expiry_secs: Option<u32>,
+    /// Response Topic; a valid topic name.
+    pub response_topic: Option<String>,
+    /// Correlation Data.
+    pub correlation_data: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Will {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Will")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("delay_secs", &self.delay_secs)
+            .field("message_expiry_secs", &self.message_expiry_secs)
+            .field("response_topic", &self.response_topic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a client may send after its CONNECT.
+///
+/// AUTH, a second CONNECT and everything of QoS 2 never get here: the codec refuses them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientPacket {
+    /// PUBLISH.
+    Publish(ClientPublish),
+    /// PUBACK for a publication of the broker's.
+    PubAck {
+        /// Which one; never 0.
+        packet_id: u16,
+        /// How it went; `Success` in 3.1.1.
+        reason: ReasonCode,
+    },
+    /// SUBSCRIBE.
+    Subscribe(Subscribe),
+    /// UNSUBSCRIBE.
+    Unsubscribe {
+        /// What the UNSUBACK repeats; never 0.
+        packet_id: u16,
+        /// Valid filters, at least one.
+        filters: Vec<String>,
+    },
+    /// PINGREQ.
+    PingReq,
+    /// DISCONNECT: the will is dropped unless the reason is `DisconnectWithWill`.
+    Disconnect {
+        /// Why; `Success` in 3.1.1.
+        reason: ReasonCode,
+        /// A changed Session Expiry Interval; raising it from 0 is a protocol error.
+        session_expiry_secs: Option<u32>,
+    },
+}
+
+/// A publication by a client (MQTT 5 §3.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientPublish {
+    /// A valid topic name: not empty, no wildcard.
+    pub topic: String,
+    /// The application's bytes; never shown by `Debug`.
+    pub payload: Vec<u8>,
+    /// `AtMostOnce` or `AtLeastOnce`; the codec refused the third.
+    pub qos: QoS,
+    /// What the PUBACK repeats; present exactly with `AtLeastOnce`, never 0.
+    pub packet_id: Option<u16>,
+    /// Whether it may have been sent before.
+    pub dup: bool,
+    /// RETAIN; in MQTT 5 refused by the codec, in 3.1.1 to be ignored.
+    pub retain: bool,
+    /// Message Expiry Interval.
+    pub message_expiry_secs: Option<u32>,
+    /// Response Topic; a valid topic name.
+    pub response_topic: Option<String>,
+    /// Correlation Data.
+    pub correlation_data: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for ClientPublish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientPublish")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("packet_id", &self.packet_id)
+            .field("dup", &self.dup)
+            .field("retain", &self.retain)
+            .field("message_expiry_secs", &self.message_expiry_secs)
+            .field("response_topic", &self.response_topic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request for subscriptions (MQTT 5 §3.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// What the SUBACK repeats; never 0.
+    pub packet_id: u16,
+    /// Subscription Identifier; WakeMQ offers none (0xA1).
+    pub subscription_id: Option<u32>,
+    /// One filter each, at least one, in the order of the SUBACK's reasons.
+    pub filters: Vec<SubscribeFilter>,
+}
+
+/// One wanted subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeFilter {
+    /// A valid topic filter; it may begin with `$share/`.
+    pub filter: String,
+    /// The highest quality wanted.
+    pub qos: QoS,
+    /// Whether the client's own publications are left out.
+    pub no_local: bool,
+    /// Whether RETAIN is passed on as it was published.
+    pub retain_as_published: bool,
+    /// When retained messages are wanted: 0 to 2.
+    pub retain_handling: u8,
+}
+
+/// What the broker sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerPacket {
+    /// CONNACK.
+    ConnAck(ConnAck),
+    /// PUBLISH.
+    Publish(ServerPublish),
+    /// PUBACK.
+    PubAck {
+        /// Repeats the publication's.
+        packet_id: u16,
+        /// How it went; 3.1.1 cannot say it.
+        reason: ReasonCode,
+        /// Why, for people.
+        reason_string: Option<String>,
+    },
+    /// SUBACK.
+    SubAck {
+        /// Repeats the request's.
+        packet_id: u16,
+        /// One for each filter: a granted quality or an error (in 3.1.1 always 0x80).
+        reasons: Vec<ReasonCode>,
+        /// Why, for people.
+        reason_string: Option<String>,
+    },
+    /// UNSUBACK.
+    UnsubAck {
+        /// Repeats the request's.
+        packet_id: u16,
+        /// One for each filter; 3.1.1 cannot say it.
+        reasons: Vec<ReasonCode>,
+    },
+    /// PINGRESP.
+    PingResp,
+    /// DISCONNECT; does not exist in 3.1.1, where closing says it.
+    Disconnect {
+        /// Why.
+        reason: ReasonCode,
+        /// Why, for people.
+        reason_string: Option<String>,
+        /// Name and value, such as `wakemq-return`.
+        user_properties: Vec<(String, String)>,
+    },
+}
+
+/// The answer to a CONNECT (MQTT 5 §3.2). The default accepts and says nothing else.
+///
+/// Every `None` leaves the property out, which stands for the standard's default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnAck {
+    /// `Success` or why not; 3.1.1 gets what [`Connect3ReturnCode::from_reason`] says.
+    pub reason: ReasonCode,
+    /// Whether a session was resumed; never, here.
+    pub session_present: bool,
+    /// Session Expiry Interval that the broker uses.
+    pub session_expiry_secs: Option<u32>,
+    /// How many unacknowledged QoS 1 publications the broker takes.
+    pub receive_maximum: Option<u16>,
+    /// The highest quality that a client may publish with.
+    pub maximum_qos: Option<QoS>,
+    /// Whether RETAIN may be used.
+    pub retain_available: Option<bool>,
+    /// The largest packet in bytes that the broker takes.
+    pub maximum_packet_size: Option<u32>,
+    /// The client identifier that an empty one was replaced by.
+    pub assigned_client_id: Option<String>,
+    /// Why, for people.
+    pub reason_string: Option<String>,
+    /// Name and value, such as `wakemq-return`.
+    pub user_properties: Vec<(String, String)>,
+    /// Whether `+` and `#` may be used.
+    pub wildcard_subscription_available: Option<bool>,
+    /// Whether Subscription Identifiers may be used.
+    pub subscription_ids_available: Option<bool>,
+    /// Whether `$share/` may be used.
+    pub shared_subscription_available: Option<bool>,
+    /// Replaces the client's keep-alive.
+    pub server_keep_alive_secs: Option<u16>,
+}
+
+impl Default for ConnAck {
+    fn default() -> Self {
+        Self {
+            reason: ReasonCode::Success,
+            session_present: false,
+            session_expiry_secs: None,
+            receive_maximum: None,
+            maximum_qos: None,
+            retain_available: None,
+            maximum_packet_size: None,
+            assigned_client_id: None,
+            reason_string: None,
+            user_properties: Vec::new(),
+            wildcard_subscription_available: None,
+            subscription_ids_available: None,
+            shared_subscription_available: None,
+            server_keep_alive_secs: None,
+        }
+    }
+}
+
+/// A publication by the broker: RETAIN and DUP are always 0.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct ServerPublish {
+    /// A valid topic name.
+    pub topic: String,
+    /// The application's bytes; never shown by `Debug`.
+    pub payload: Vec<u8>,
+    /// With one the publication is QoS 1, without one QoS 0. Never 0.
+    pub packet_id: Option<u16>,
+    /// Message Expiry Interval.
+    pub message_expiry_secs: Option<u32>,
+    /// Correlation Data, as the request gave it.
+    pub correlation_data: Option<Vec<u8>>,
+    /// Name and value.
+    pub user_properties: Vec<(String, String)>,
+}
+
+impl ServerPublish {
+    /// Returns the quality that the packet id stands for.
+    pub fn qos(&self) -> QoS {
+        if self.packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce }
+    }
+}
+
+impl fmt::Debug for ServerPublish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerPublish")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("packet_id", &self.packet_id)
+            .field("message_expiry_secs", &self.message_expiry_secs)
+            .field("user_properties", &self.user_properties)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! reason_codes {
+    ($($(#[$doc:meta])* $name:ident = $value:literal, $text:literal;)*) => {
+        /// A reason code of MQTT 5 (§2.4); from 0x80 on it is an error.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum ReasonCode {
+            $($(#[$doc])* $name = $value,)*
+        }
+
+        impl ReasonCode {
+            /// Every code that the standard names.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Finds the code with that number, if the standard names one.
+            pub fn from_value(value: u8) -> Option<Self> {
+                match value {
+                    $($value => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the standard's name in words.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// Success; also a normal disconnection, and a subscription granted at QoS 0.
+    Success = 0x00, "success";
+    /// A subscription granted at QoS 1.
+    GrantedQoS1 = 0x01, "granted QoS 1";
+    /// A subscription granted at QoS 2.
+    GrantedQoS2 = 0x02, "granted QoS 2";
+    /// A disconnection after which the will is to be published.
+    DisconnectWithWill = 0x04, "disconnect with will message";
+    /// Accepted, but nobody subscribes to it.
+    NoMatchingSubscribers = 0x10, "no matching subscribers";
+    /// There was nothing to unsubscribe from.
+    NoSubscriptionExisted = 0x11, "no subscription existed";
+    /// An authentication step is to follow.
+    ContinueAuthentication = 0x18, "continue authentication";
+    /// The client authenticates again.
+    ReAuthenticate = 0x19, "re-authenticate";
+    /// No reason told.
+    UnspecifiedError = 0x80, "unspecified error";
+    /// The bytes are not a packet of this protocol.
+    MalformedPacket = 0x81, "malformed packet";
+    /// The packet is well formed but must not come here, or not like this.
+    ProtocolError = 0x82, "protocol error";
+    /// Valid, but not taken by this broker.
+    ImplementationSpecificError = 0x83, "implementation specific error";
+    /// The protocol's version is not spoken here.
+    UnsupportedProtocolVersion = 0x84, "unsupported protocol version";
+    /// The client identifier is not allowed.
+    ClientIdentifierNotValid = 0x85, "client identifier not valid";
+    /// The user name or password is wrong.
+    BadUserNameOrPassword = 0x86, "bad user name or password";
+    /// The client may not do this.
+    NotAuthorized = 0x87, "not authorized";
+    /// The broker is not available.
+    ServerUnavailable = 0x88, "server unavailable";
+    /// The broker is busy; try again later.
+    ServerBusy = 0x89, "server busy";
+    /// The client has been banned.
+    Banned = 0x8A, "banned";
+    /// The broker ends its service.
+    ServerShuttingDown = 0x8B, "server shutting down";
+    /// The authentication method is not offered.
+    BadAuthenticationMethod = 0x8C, "bad authentication method";
+    /// Nothing came for one and a half keep-alives.
+    KeepAliveTimeout = 0x8D, "keep alive timeout";
+    /// A newer connection of the same client took over.
+    SessionTakenOver = 0x8E, "session taken over";
+    /// The topic filter is not accepted.
+    TopicFilterInvalid = 0x8F, "topic filter invalid";
+    /// The topic name is not accepted.
+    TopicNameInvalid = 0x90, "topic name invalid";
+    /// The packet identifier is in use.
+    PacketIdentifierInUse = 0x91, "packet identifier in use";
+    /// The packet identifier is not known.
+    PacketIdentifierNotFound = 0x92, "packet identifier not found";
+    /// More unacknowledged publications than allowed.
+    ReceiveMaximumExceeded = 0x93, "receive maximum exceeded";
+    /// The topic alias is not allowed.
+    TopicAliasInvalid = 0x94, "topic alias invalid";
+    /// The packet is larger than allowed.
+    PacketTooLarge = 0x95, "packet too large";
+    /// Too many publications in too short a time.
+    MessageRateTooHigh = 0x96, "message rate too high";
+    /// A limit is reached.
+    QuotaExceeded = 0x97, "quota exceeded";
+    /// An administrator ended the connection.
+    AdministrativeAction = 0x98, "administrative action";
+    /// The payload is not of the form that is asked for.
+    PayloadFormatInvalid = 0x99, "payload format invalid";
+    /// Retained messages are not supported.
+    RetainNotSupported = 0x9A, "retain not supported";
+    /// The quality of service is not supported.
+    QoSNotSupported = 0x9B, "QoS not supported";
+    /// Use another server for now.
+    UseAnotherServer = 0x9C, "use another server";
+    /// Use another server from now on.
+    ServerMoved = 0x9D, "server moved";
+    /// Shared subscriptions are not supported.
+    SharedSubscriptionsNotSupported = 0x9E, "shared subscriptions not supported";
+    /// Too many connections in too short a time.
+    ConnectionRateExceeded = 0x9F, "connection rate exceeded";
+    /// The connection lived as long as it may.
+    MaximumConnectTime = 0xA0, "maximum connect time";
+    /// Subscription identifiers are not supported.
+    SubscriptionIdentifiersNotSupported = 0xA1, "subscription identifiers not supported";
+    /// Wildcards in filters are not supported.
+    WildcardSubscriptionsNotSupported = 0xA2, "wildcard subscriptions not supported";
+}
+
+impl ReasonCode {
+    /// Returns the number on the wire.
+    pub fn value(self) -> u8 {
+        self as u8
+    }
+
+    /// Tells whether it stands for a failure.
+    pub fn is_error(self) -> bool {
+        self.value() >= 0x80
+    }
+
+    /// Returns the SUBACK's word for a granted quality.
+    pub fn granted(qos: QoS) -> Self {
+        match qos {
+            QoS::AtMostOnce => Self::Success,
+            QoS::AtLeastOnce => Self::GrantedQoS1,
+            QoS::ExactlyOnce => Self::GrantedQoS2,
+        }
+    }
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (0x{:02X})", self.text(), self.value())
+    }
+}
+
+/// The return code of a 3.1.1 CONNACK (MQTT 3.1.1 §3.2.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Connect3ReturnCode {
+    /// Accepted.
+    Accepted = 0,
+    /// The protocol level is not supported.
+    UnacceptableProtocolVersion = 1,
+    /// The client identifier is not allowed.
+    IdentifierRejected = 2,
+    /// The service is not available.
+    ServerUnavailable = 3,
+    /// The user name or password is wrong.
+    BadUserNameOrPassword = 4,
+    /// The client may not connect.
+    NotAuthorized = 5,
+}
+
+impl Connect3ReturnCode {
+    /// Finds what 3.1.1 says for a reason; `None` where it only closes the connection.
+    pub fn from_reason(reason: ReasonCode) -> Option<Self> {
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "3.1.1 knows five refusals; all others close silently"
+        )]
+        match reason {
+            ReasonCode::Success => Some(Self::Accepted),
+            ReasonCode::UnsupportedProtocolVersion => Some(Self::UnacceptableProtocolVersion),
+            ReasonCode::ClientIdentifierNotValid => Some(Self::IdentifierRejected),
+            ReasonCode::ServerUnavailable
+            | ReasonCode::ServerBusy
+            | ReasonCode::ServerShuttingDown
+            | ReasonCode::QuotaExceeded
+            | ReasonCode::ConnectionRateExceeded
+            | ReasonCode::UnspecifiedError
+            | ReasonCode::ImplementationSpecificError => Some(Self::ServerUnavailable),
+            ReasonCode::BadUserNameOrPassword | ReasonCode::BadAuthenticationMethod => {
+                Some(Self::BadUserNameOrPassword)
+            }
+            ReasonCode::NotAuthorized | ReasonCode::Banned => Some(Self::NotAuthorized),
+            _ => None,
+        }
+    }
+
+    /// Returns the number on the wire.
+    pub fn value(self) -> u8 {
+        self as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_codes_are_found_by_their_numbers() {
+        for code in ReasonCode::ALL {
+            assert_eq!(ReasonCode::from_value(code.value()), Some(*code));
+        }
+        assert_eq!(ReasonCode::ALL.len(), 43);
+        assert_eq!(ReasonCode::from_value(0x03), None);
+        assert_eq!(ReasonCode::from_value(0xA3), None);
+        assert_eq!(ReasonCode::PacketTooLarge.to_string(), "packet too large (0x95)");
+        assert!(ReasonCode::UnspecifiedError.is_error() && !ReasonCode::ReAuthenticate.is_error());
+    }
+
+    #[test]
+    fn secrets_and_payloads_stay_out_of_debug() {
+        let connect = Connect {
+            level: ProtocolLevel::V5,
+            clean_start: true,
+            keep_alive_secs: 60,
+            client_id: "a".into(),
+            username: Some("a".into()),
+            password: Some(b"hunter2".to_vec()),
+            receive_maximum: 65_535,
+            maximum_packet_size: None,
+            request_problem_information: true,
+            session_expiry_secs: 0,
+            instance: None,
+            has_auth_method: false,
+            will: Some(Will {
+                topic: "t".into(),
+                payload: b"hunter2".to_vec(),
+                qos: QoS::AtMostOnce,
+                retain: false,
+                delay_secs: 0,
+                message_expiry_secs: None,
+                response_topic: None,
+                correlation_data: None,
+            }),
+        };
+        let publish = ServerPublish { payload: b"hunter2".to_vec(), ..ServerPublish::default() };
+        let bytes = format!("{:?}", b"hunter2");
+        for text in [format!("{connect:?}"), format!("{publish:?}")] {
+            assert!(!text.contains("hunter2") && !text.contains(bytes.trim_matches(['[', ']'])), "{text}");
+        }
+    }
+
+    #[test]
+    fn version_3_has_a_code_for_each_way_to_fail_a_login() {
+        let of = |reason| Connect3ReturnCode::from_reason(reason).map(Connect3ReturnCode::value);
+        assert_eq!(of(ReasonCode::Success), Some(0));
+        assert_eq!(of(ReasonCode::UnsupportedProtocolVersion), Some(1));
+        assert_eq!(of(ReasonCode::ClientIdentifierNotValid), Some(2));
+        assert_eq!(of(ReasonCode::ServerBusy), Some(3));
+        assert_eq!(of(ReasonCode::BadUserNameOrPassword), Some(4));
+        assert_eq!(of(ReasonCode::NotAuthorized), Some(5));
+        assert_eq!(of(ReasonCode::MalformedPacket), None);
+    }
+}
