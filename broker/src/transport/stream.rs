@@ -1,0 +1,149 @@
+//! The same TLS driver as a byte stream, for HTTP servers.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::tls::{Scratch, Tls, TlsError};
+
+/// How much plaintext one `poll_write` takes, so that what waits for a slow peer stays bounded: one record.
+const WRITE_MAX: usize = 16 * 1024;
+
+/// A TLS connection over `IO` that reads and writes plaintext.
+///
+/// Shutting it down sends close_notify. An end of `IO` without the peer's close_notify is
+/// [`io::ErrorKind::UnexpectedEof`].
+#[derive(Debug)]
+pub struct TlsStream<IO> {
+    io: IO,
+    tls: Tls,
+    /// Decrypted and not read yet, from `read` on.
+    plain: Vec<u8>,
+    read: usize,
+    /// Sealed and not written yet, from `written` on.
+    unsent: Vec<u8>,
+    written: usize,
+    closing: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
+    /// Goes on with a connection; `plain` is what was decrypted already and is read first.
+    pub fn new(io: IO, tls: Tls, plain: Vec<u8>) -> Self {
+        Self { io, tls, plain, read: 0, unsent: Vec::new(), written: 0, closing: false }
+    }
+
+    /// Returns what is underneath.
+    pub fn get_ref(&self) -> (&IO, &Tls) {
+        (&self.io, &self.tls)
+    }
+
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.unsent.len() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.written..]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+        }
+        self.unsent = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads from the socket once; `Ready` means that there is plaintext, or that the peer is done, or neither.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Scratch::with(|scratch| {
+            let mut input = ReadBuf::new(&mut scratch.input);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut input))?;
+            let n = input.filled().len();
+            if n == 0 {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the peer closed the connection without close_notify",
+                )));
+            }
+            let fed = self.tls.feed(n, scratch);
+            self.unsent.extend_from_slice(&scratch.output);
+            self.plain.extend_from_slice(&scratch.plain);
+            if let Err(error) = fed {
+                // The alert is an attempt: whether it fits into the socket's buffer changes nothing.
+                let alerted = self.poll_unsent(cx);
+                tracing::debug!(%error, alerted = alerted.is_ready(), "TLS failed");
+                return Poll::Ready(Err(invalid(error)));
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+fn invalid(error: TlsError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            let plain = &this.plain[this.read..];
+            if !plain.is_empty() {
+                let n = plain.len().min(buf.remaining());
+                buf.put_slice(&plain[..n]);
+                this.read += n;
+                if this.read == this.plain.len() {
+                    this.plain = Vec::new();
+                    this.read = 0;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if this.tls.peer_closed() || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // What TLS itself has to say goes out even if the user only ever reads. Not now is no reason not to
+            // read: the writer is woken when there is room.
+            if let Poll::Ready(Err(error)) = this.poll_unsent(cx) {
+                return Poll::Ready(Err(error));
+            }
+            ready!(this.poll_fill(cx))?;
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        let taken = &buf[..buf.len().min(WRITE_MAX)];
+        if taken.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        this.tls.seal(taken, &mut this.unsent).map_err(|error| match error {
+            TlsError::Closed => io::Error::new(io::ErrorKind::BrokenPipe, error),
+            TlsError::Protocol(_) | TlsError::TooLong | TlsError::Handshaking | TlsError::Exhausted => {
+                invalid(error)
+            }
+        })?;
+        // The bytes are taken; an error of the socket is told by the next call.
+        match this.poll_unsent(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(taken.len())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_unsent(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closing {
+            this.closing = true;
+            this.tls.close(&mut this.unsent);
+        }
+        ready!(this.poll_unsent(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
