@@ -2,10 +2,16 @@
 //!
 //! Commands and administration each have a file of their own.
 
+mod admin;
+mod rights;
+
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::store::Store;
+
+pub use admin::{PAGE_MAX, create_operator};
+pub use rights::{EngineError, Operator};
 
 /// Accepts commands, hands them to connections, and records what becomes of them.
 pub struct Engine {
