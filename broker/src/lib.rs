@@ -4,4 +4,8 @@
 
 pub mod clock;
 pub mod engine;
+pub mod http;
+pub mod mqtt;
+pub mod registry;
 pub mod store;
+pub mod transport;

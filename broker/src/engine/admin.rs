@@ -182,10 +182,11 @@ impl Engine {
     }
 
     fn agent_view(&self, row: AgentRow) -> AgentView {
-        let address = self.address_of(&row.agent);
+        let present = self.registry.find(&row.agent);
         AgentView {
-            connected: address.is_some(),
-            address: address.map(|address| address.to_string()),
+            // Not subscribed is offline: nothing would reach it.
+            connected: present.as_ref().is_some_and(|(_, epoch)| epoch.is_some()),
+            address: present.map(|(mailbox, _)| mailbox.address().to_string()),
             agent: row.agent,
             group: row.group,
             created: row.created.whole_secs(),
@@ -195,8 +196,9 @@ impl Engine {
         }
     }
 
-    fn address_of(&self, _agent: &AgentId) -> Option<std::net::SocketAddr> {
-        None
+    fn address_of(&self, agent: &AgentId) -> Option<std::net::SocketAddr> {
+        let (mailbox, epoch) = self.registry.find(agent)?;
+        epoch.is_some().then(|| mailbox.address())
     }
 
     async fn write(&self, ops: Vec<AdminOp>) -> Result<Vec<AdminOutcome>, StoreError> {
@@ -211,7 +213,7 @@ impl Engine {
         Ok(outcomes)
     }
 
-    async fn write_one(&self, op: AdminOp) -> Result<AdminOutcome, EngineError> {
+    pub(super) async fn write_one(&self, op: AdminOp) -> Result<AdminOutcome, EngineError> {
         let outcomes = self.write(vec![op]).await?;
         outcomes.into_iter().next().ok_or_else(|| StoreError::Damaged("a write had no outcome".into()).into())
     }

@@ -1,0 +1,128 @@
+//! The HTTP interface: enrolment, management, health.
+//!
+//! It has no listener of its own: the door hands over streams on which HTTP/1.1 is spoken. Every error is a
+//! problem document (RFC 9457). Secrets and bodies are never logged.
+
+mod extract;
+mod handlers;
+mod import;
+mod problem;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::engine::Engine;
+
+/// How long a request's head may take, and how long a kept connection may wait for its next request.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Largest head of a request, in bytes.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// The HTTP interface of one broker; cloned for free.
+#[derive(Clone)]
+pub struct Http {
+    router: Router,
+    drain: CancellationToken,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    engine: Arc<Engine>,
+    /// One import at a time.
+    imports: Arc<Semaphore>,
+    drain: CancellationToken,
+}
+
+impl Http {
+    /// Makes the interface to an engine.
+    ///
+    /// When `drain` is cancelled, `/readyz` says so, and each connection ends after the request that it is at.
+    pub fn new(engine: Arc<Engine>, drain: CancellationToken) -> Self {
+        let shared = Shared { engine, imports: Arc::new(Semaphore::new(1)), drain: drain.clone() };
+        Self { router: router(shared), drain }
+    }
+
+    /// Serves one connection until it ends; dropping the future closes it at once.
+    ///
+    /// # Errors
+    /// What ended the connection other than its orderly end: not of interest to anybody but the log.
+    pub async fn serve_connection<S>(&self, io: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+            let router = self.router.clone();
+            async move {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let response = router.oneshot(request.map(Body::new)).await;
+                if let Ok(response) = &response {
+                    let status = response.status().as_u16();
+                    tracing::debug!(%peer, %method, path, status, "request");
+                }
+                response
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_header_size(HEAD_MAX)
+            .max_buf_size(4 * HEAD_MAX)
+            .serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = self.drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    /// Answers one request that did not come over a connection.
+    pub async fn answer(&self, request: Request) -> Response {
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/enrol", post(handlers::enrol))
+        .route("/v1/commands/{id}", get(handlers::command))
+        .route("/v1/commands/{id}/cancel", post(handlers::cancel))
+        .route("/v1/agents", get(handlers::agents))
+        .route("/v1/agents/import", post(import::import).get(handlers::agent).delete(handlers::revoke))
+        .route("/v1/agents/{agent}", get(handlers::agent).delete(handlers::revoke))
+        .route("/v1/tokens", post(handlers::create_token))
+        .route("/healthz", get(handlers::healthz))
+        .route("/readyz", get(handlers::readyz))
+        .fallback(handlers::not_found)
+        .method_not_allowed_fallback(handlers::method_not_allowed)
+        .layer(map_response(no_store))
+        .with_state(shared)
+}
+
+/// Answers tell of the moment, and some carry a secret: nothing between here and the client may keep them.
+async fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

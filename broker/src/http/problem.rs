@@ -1,0 +1,151 @@
+//! Errors as problem documents (RFC 9457).
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use wakemq_protocol::http::Problem;
+
+use crate::engine::EngineError;
+use crate::store::StoreError;
+
+/// What a client is told to wait, in seconds, before it asks a broker again that could not serve it.
+const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// Every kind of refusal; each has one status, one stable name and one title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Malformed,
+    Unauthenticated,
+    WrongSecret,
+    NotAllowed,
+    TokenUnknown,
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    Exists,
+    TokenExpired,
+    TokenUsedUp,
+    TooLarge,
+    MediaType,
+    Invalid,
+    Busy,
+    Draining,
+    Unavailable,
+}
+
+impl Kind {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
+            Self::Unauthenticated => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "An operator's secret is needed")
+            }
+            Self::WrongSecret => (StatusCode::UNAUTHORIZED, "wrong-secret", "The secret is not valid"),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "not-allowed", "This is not allowed"),
+            Self::TokenUnknown => {
+                (StatusCode::FORBIDDEN, "token-unknown", "The enrolment token is not valid")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method")
+            }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long to arrive"),
+            Self::Exists => (StatusCode::CONFLICT, "exists", "It exists already"),
+            Self::TokenExpired => (StatusCode::GONE, "token-expired", "The enrolment token has expired"),
+            Self::TokenUsedUp => (StatusCode::GONE, "token-used-up", "The enrolment token is used up"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::MediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The content type is not supported")
+            }
+            Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not allowed"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Another import is running"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The broker is shutting down"),
+            Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The broker cannot serve this now")
+            }
+        }
+    }
+}
+
+/// A request that was not carried out.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    kind: Kind,
+    detail: String,
+}
+
+impl Refusal {
+    /// Makes a refusal; `detail` says what is wrong here and what to do.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    fn problem(&self) -> Problem {
+        let (status, name, title) = self.kind.parts();
+        Problem {
+            kind: format!("urn:wakemq:problem:{name}"),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Self {
+        let kind = match error {
+            EngineError::NotAllowed(_) => Kind::NotAllowed,
+            EngineError::UnknownCommand(_) | EngineError::UnknownAgent(_) => Kind::NotFound,
+            EngineError::Exists(_) => Kind::Exists,
+            EngineError::TokenUnknown => Kind::TokenUnknown,
+            EngineError::TokenExpired => Kind::TokenExpired,
+            EngineError::TokenUsedUp => Kind::TokenUsedUp,
+            EngineError::Invalid(_) => Kind::Invalid,
+            EngineError::Random => {
+                tracing::error!(%error, "a request could not be carried out");
+                return Self::new(Kind::Unavailable, error.to_string());
+            }
+            EngineError::Store(error) => return error.into(),
+        };
+        let detail = match kind {
+            Kind::TokenUnknown => "ask an administrator for a new token".into(),
+            Kind::TokenExpired | Kind::TokenUsedUp => format!("{error}; ask an administrator for a new one"),
+            _ => error.to_string(),
+        };
+        Self::new(kind, detail)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    /// Tells the log everything, and the client, who need not be authenticated, only that it is not its fault.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a request could not be carried out");
+        Self::new(Kind::Unavailable, "the store cannot be written or read; nothing is lost by trying again")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.parts();
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.kind {
+            Kind::Unauthenticated => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wakemq\""));
+            }
+            Kind::WrongSecret => {
+                headers.insert(
+                    WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"wakemq\", error=\"invalid_token\""),
+                );
+            }
+            Kind::Busy | Kind::Draining | Kind::Unavailable => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
+            }
+            _ => {}
+        }
+        response
+    }
+}
