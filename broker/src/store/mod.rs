@@ -8,10 +8,18 @@
 //! a live connection (in memory, by [`Epoch`]), because the ends before `acknowledged` are decided only while
 //! no live connection carries the command.
 
+mod batch;
+mod claims;
+mod kv;
+mod logic;
+mod memory;
 mod model;
+mod rows;
+mod shared;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use wakemq_protocol::{AgentId, Command, CommandId, SecretHash, Timestamp};
 
@@ -19,6 +27,12 @@ pub use model::{
     AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query, Recorded, Role,
     Rows, Submitted, Transition, Verdict,
 };
+
+/// Makes an empty store in memory, for tests.
+pub fn memory() -> Arc<dyn Store> {
+    let claims = Arc::new(claims::Claims::default());
+    Arc::new(shared::SharedStore::new(memory::Memory::create(claims.clone()), claims))
+}
 
 /// The future of a store's method.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -1,0 +1,160 @@
+//! Who carries what: the part of the truth that lives in memory, because it ends with the connections.
+//!
+//! A reader may see a state that the writer is just about to replace. So the writer, while it decides, marks
+//! every command that it changes as *busy*, under the lock of the agent's shard; the mark stays until the change
+//! is committed and visible, or has failed. Whoever hands commands out takes the lock **first** and the snapshot
+//! second, and gives nothing that is busy: either the mark is still there, or the snapshot has the change.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use wakemq_protocol::{CommandId, Timestamp};
+
+use super::Epoch;
+
+const SHARDS: usize = 64;
+
+/// All claims, by agent key, in shards so that agents do not wait for each other.
+pub(super) struct Claims {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+    epochs: AtomicU64,
+}
+
+/// The claims of some of the agents.
+#[derive(Default)]
+pub(super) struct Shard {
+    held: HashMap<Box<str>, Held>,
+    /// Commands that the running batch changes.
+    busy: HashSet<CommandId>,
+}
+
+struct Held {
+    epoch: Epoch,
+    carried: Vec<Carried>,
+}
+
+/// A command that a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) id: CommandId,
+    pub(super) since: Timestamp,
+    /// It is in no inbox.
+    pub(super) live: bool,
+}
+
+/// What the running batch did, to be completed or undone when it is known whether it was committed.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A command was changed; `over` tells that it is not pending any more.
+    Changed { agent_key: String, id: CommandId, over: bool },
+    /// A command is carried from its acceptance on.
+    Carried { agent_key: String, id: CommandId },
+    /// The agent was revoked.
+    Revoked { agent_key: String },
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            epochs: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Claims {
+    /// Locks the claims of an agent: always before a snapshot is taken, never while one is held.
+    pub(super) fn shard(&self, agent_key: &str) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(agent_key);
+        self.shards[(hash % SHARDS as u64) as usize].lock()
+    }
+
+    /// Gives a claim to a new connection; returns its epoch and what the former one carried.
+    pub(super) fn take_over(&self, agent_key: &str) -> (Epoch, Vec<Carried>) {
+        let mut shard = self.shard(agent_key);
+        // Under the lock, so that of two claims the one that holds in the end has the higher epoch.
+        let epoch = Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1);
+        let former = shard.held.insert(agent_key.into(), Held { epoch, carried: Vec::new() });
+        (epoch, former.map(|held| held.carried).unwrap_or_default())
+    }
+
+    /// Ends a claim; returns what it carried, or `None` if the epoch is stale.
+    pub(super) fn give_up(&self, agent_key: &str, epoch: Epoch) -> Option<Vec<Carried>> {
+        let mut shard = self.shard(agent_key);
+        shard.epoch(agent_key).filter(|&held| held == epoch)?;
+        shard.held.remove(agent_key).map(|held| held.carried)
+    }
+
+    /// Completes, or undoes, what a batch did.
+    pub(super) fn resolve(&self, effects: Vec<Effect>, committed: bool) {
+        for effect in effects {
+            match effect {
+                Effect::Changed { agent_key, id, over } => {
+                    let mut shard = self.shard(&agent_key);
+                    shard.busy.remove(&id);
+                    if committed && over {
+                        shard.drop_carried(&agent_key, id);
+                    }
+                }
+                Effect::Carried { agent_key, id } if !committed => self.shard(&agent_key).drop_carried(&agent_key, id),
+                Effect::Revoked { agent_key } if committed => {
+                    self.shard(&agent_key).held.remove(&*agent_key);
+                }
+                Effect::Carried { .. } | Effect::Revoked { .. } => {}
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Returns the newest epoch of an agent's claim.
+    pub(super) fn epoch(&self, agent_key: &str) -> Option<Epoch> {
+        self.held.get(agent_key).map(|held| held.epoch)
+    }
+
+    /// Returns what the agent's connection carries.
+    pub(super) fn carried(&self, agent_key: &str) -> &[Carried] {
+        self.held.get(agent_key).map_or(&[], |held| &held.carried)
+    }
+
+    /// Returns since when a command is carried; `None` if it is not.
+    pub(super) fn carried_since(&self, agent_key: &str, id: CommandId) -> Option<Timestamp> {
+        self.carried(agent_key).iter().find(|carried| carried.id == id).map(|carried| carried.since)
+    }
+
+    /// Counts the commands that are in no inbox and that the agent's connection carries.
+    pub(super) fn live_count(&self, agent_key: &str) -> usize {
+        self.carried(agent_key).iter().filter(|carried| carried.live).count()
+    }
+
+    /// Notes that the agent's connection carries a command.
+    pub(super) fn carry(&mut self, agent_key: &str, carried: Carried) {
+        if let Some(held) = self.held.get_mut(agent_key) {
+            held.carried.push(carried);
+        }
+    }
+
+    /// Tells whether the running batch changes a command.
+    pub(super) fn is_busy(&self, id: CommandId) -> bool {
+        self.busy.contains(&id)
+    }
+
+    /// Marks a command as changed by the running batch.
+    pub(super) fn mark_busy(&mut self, id: CommandId) {
+        self.busy.insert(id);
+    }
+
+    fn drop_carried(&mut self, agent_key: &str, id: CommandId) {
+        if let Some(held) = self.held.get_mut(agent_key) {
+            held.carried.retain(|carried| carried.id != id);
+            // Almost every connection carries nothing almost always.
+            if held.carried.is_empty() {
+                held.carried = Vec::new();
+            }
+        }
+    }
+}

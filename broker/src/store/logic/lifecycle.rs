@@ -1,0 +1,139 @@
+//! The ends of a command, and what they do to others of its slot.
+
+use wakemq_protocol::{CommandId, CommandState, Slot, Timestamp, Update};
+
+use crate::store::batch::Batch;
+use crate::store::claims::{Claims, Shard};
+use crate::store::kv::ReadKv;
+use crate::store::rows::{self, Entry, Row};
+use crate::store::{Change, CommandRow, StoreError};
+
+/// Makes the change that tells what has become of a command.
+pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Change {
+    Change { by: row.by.clone(), update: Update { id, outcome: row.outcome_now(sent_at) } }
+}
+
+/// Reads a command and tells whether it is carried; `read` gives a new snapshot at each call.
+pub(in crate::store) fn look_up(
+    claims: &Claims,
+    id: CommandId,
+    read: impl Fn(CommandId) -> Result<Option<Row>, StoreError>,
+) -> Result<Option<CommandRow>, StoreError> {
+    let Some(row) = read(id)? else { return Ok(None) };
+    if !row.is_pending() {
+        return Ok(Some(row.into_command_row(id, None)));
+    }
+    // Lock first, snapshot second: or one that was acknowledged in between would look `queued` again.
+    let agent_key = row.agent.key();
+    let shard = claims.shard(&agent_key);
+    let row = read(id)?;
+    Ok(row.map(|row| row.into_command_row(id, shard.carried_since(&agent_key, id))))
+}
+
+/// Moves a command to a state that is not pending.
+pub(super) fn end(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    id: CommandId,
+    before: &Row,
+    state: CommandState,
+    now: Timestamp,
+) -> Result<Row, StoreError> {
+    let after = Row { state, at: now, ..before.clone() };
+    batch.change_command(shard, id, before, &after)?;
+    Ok(after)
+}
+
+/// Ends a command because a newer one took its slot; returns the newer one with what it inherits.
+pub(super) fn supersede(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    (id, older): (CommandId, &Row),
+    (newer_id, newer): (CommandId, &Row),
+    now: Timestamp,
+) -> Result<(Change, Row), StoreError> {
+    let ended = Row {
+        state: CommandState::Superseded,
+        at: now,
+        superseded_by: Some(newer_id),
+        ..older.clone()
+    };
+    batch.change_command(shard, id, older, &ended)?;
+    let heir = Row {
+        expires: newer.expires.max(older.expires),
+        priority: newer.priority.max(older.priority),
+        ..newer.clone()
+    };
+    Ok((change(id, &ended, None), heir))
+}
+
+/// Gives a pending command that no connection carries the end that is due; `None` if it waits on.
+pub(super) fn settle(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    id: CommandId,
+    row: &Row,
+    now: Timestamp,
+) -> Result<Option<Change>, StoreError> {
+    if let Some(state) = due(row.cancel_requested, row.live, row.expires, now) {
+        let ended = end(batch, shard, id, row, state, now)?;
+        return Ok(Some(change(id, &ended, None)));
+    }
+    let mates = row.slot().map(|slot| mates(batch, &row.agent.key(), &slot)).transpose()?.unwrap_or_default();
+    let newest = mates.iter().filter(|mate| mate.sequence > row.sequence).max_by_key(|mate| mate.sequence);
+    let newer = match newest {
+        Some(entry) => rows::command(batch, entry.id)?.map(|row| (entry.id, row)),
+        None => None,
+    };
+    if let Some((newer_id, newer)) = newer {
+        let (change, heir) = supersede(batch, shard, (id, row), (newer_id, &newer), now)?;
+        if heir != newer {
+            batch.change_command(shard, newer_id, &newer, &heir)?;
+        }
+        return Ok(Some(change));
+    }
+    if row.outdated {
+        // The newer one ended before this one was let go.
+        batch.change_command(shard, id, row, &Row { outdated: false, ..row.clone() })?;
+    }
+    Ok(None)
+}
+
+/// Tells which end is due for a pending command that no connection carries, its slot aside.
+pub(super) fn due(cancel_requested: bool, live: bool, expires: Timestamp, now: Timestamp) -> Option<CommandState> {
+    if cancel_requested {
+        Some(CommandState::Cancelled)
+    } else if live || now >= expires {
+        Some(CommandState::Expired)
+    } else {
+        None
+    }
+}
+
+/// Ends what is left of a slot when one of its commands has arrived: an older one must not arrive after it.
+///
+/// There is something left only if a release could not be written.
+pub(super) fn overtake(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    arrived: (CommandId, &Row),
+    now: Timestamp,
+    changes: &mut Vec<Change>,
+) -> Result<(), StoreError> {
+    let Some(slot) = arrived.1.slot() else { return Ok(()) };
+    let agent_key = arrived.1.agent.key();
+    for mate in mates(batch, &agent_key, &slot)? {
+        if mate.sequence < arrived.1.sequence && shard.carried_since(&agent_key, mate.id).is_none() {
+            if let Some(row) = rows::command(batch, mate.id)? {
+                changes.push(supersede(batch, shard, (mate.id, &row), arrived, now)?.0);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mates(kv: &dyn ReadKv, agent_key: &str, slot: &Slot) -> Result<Vec<Entry>, StoreError> {
+    let mut entries = rows::inbox(kv, agent_key)?;
+    entries.retain(|entry| entry.slot.as_ref() == Some(slot));
+    Ok(entries)
+}

@@ -1,0 +1,72 @@
+//! Letting go of what a connection carried.
+//!
+//! That a connection ended is a fact, which no full disk can prevent: the claim ends in memory at once. Only the
+//! ends that are due then have to be written; where that fails they stay due, nothing of them is handed out, and
+//! the next sweep finds them in the table of loose commands.
+
+use wakemq_protocol::{CommandId, CommandState, Timestamp};
+
+use super::lifecycle::{change, due, settle};
+use crate::store::batch::Batch;
+use crate::store::claims::Shard;
+use crate::store::kv::ReadKv;
+use crate::store::rows::{self, Row};
+use crate::store::{Change, StoreError};
+
+/// What letting go of commands amounts to.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) enum Releasing {
+    /// Nothing has to be written.
+    Done(Vec<Change>),
+    /// Something may end: [`release`] has to run in a batch. These are the changes of the others.
+    Due(Vec<Change>),
+}
+
+/// Tells what becomes of commands that were just let go, without writing; `kv` is younger than the lock on `shard`.
+pub(in crate::store) fn releasing(
+    shard: &Shard,
+    agent_key: &str,
+    ids: &[CommandId],
+    now: Timestamp,
+    kv: &dyn ReadKv,
+) -> Result<Releasing, StoreError> {
+    let mut changes = Vec::new();
+    let mut any_due = false;
+    for &id in ids {
+        // What the running batch makes of a busy one is known only after it.
+        any_due |= shard.is_busy(id);
+        let Some(row) = rows::command(kv, id)?.filter(Row::is_pending) else { continue };
+        if due(row.cancel_requested, row.live, row.expires, now).is_some() || row.outdated {
+            any_due = true;
+        } else if shard.carried_since(agent_key, id).is_none() {
+            changes.push(queued_again(id, &row, now));
+        }
+    }
+    Ok(if any_due { Releasing::Due(changes) } else { Releasing::Done(changes) })
+}
+
+/// Settles commands that were just let go.
+pub(in crate::store) fn release(
+    batch: &mut Batch<'_>,
+    agent_key: &str,
+    ids: &[CommandId],
+    now: Timestamp,
+) -> Result<Vec<Change>, StoreError> {
+    let claims = batch.claims;
+    let mut shard = claims.shard(agent_key);
+    let mut changes = Vec::new();
+    for &id in ids {
+        // A newer connection may have got it already.
+        if shard.carried_since(agent_key, id).is_some() {
+            continue;
+        }
+        let Some(row) = rows::command(batch, id)?.filter(Row::is_pending) else { continue };
+        let change = settle(batch, &mut shard, id, &row, now)?;
+        changes.push(change.unwrap_or_else(|| queued_again(id, &row, now)));
+    }
+    Ok(changes)
+}
+
+fn queued_again(id: CommandId, row: &Row, now: Timestamp) -> Change {
+    change(id, &Row { state: CommandState::Queued, at: now, ..row.clone() }, None)
+}

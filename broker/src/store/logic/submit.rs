@@ -1,0 +1,140 @@
+//! Accepting commands.
+
+use wakemq_protocol::limits::PENDING_MAX;
+use wakemq_protocol::{CommandState, GroupPath, Timestamp};
+
+use super::lifecycle::{change, due, end, supersede};
+use crate::store::batch::Batch;
+use crate::store::claims::{Carried, Effect, Shard};
+use crate::store::kv::Table;
+use crate::store::rows::{self, Agent, Row};
+use crate::store::{Delivery, Epoch, NewCommand, StoreError, Submitted};
+
+/// Accepts a command, or says why not.
+pub(in crate::store) fn submit(
+    batch: &mut Batch<'_>,
+    new: &NewCommand,
+    now: Timestamp,
+) -> Result<Submitted, StoreError> {
+    let agent_key = new.agent.key();
+    let claims = batch.claims;
+    let mut shard = claims.shard(&agent_key);
+    if let Some(row) = rows::command(batch, new.id)? {
+        let same = row.by == new.by && row.agent == new.agent && row.submission == new.submission;
+        return Ok(match same {
+            true => Submitted::Duplicate(row.outcome_now(shard.carried_since(&agent_key, new.id))),
+            false => Submitted::Conflict,
+        });
+    }
+    let agent: Option<Agent> = rows::get(batch, Table::Agents, agent_key.as_bytes())?;
+    if let Delivery::Refused(why) = &new.delivery {
+        // The publisher has to see it, and must not learn by it where a foreign agent is.
+        let group = agent.map(|agent| agent.group).filter(|group| new.scope.contains(group));
+        let row = Row {
+            state: CommandState::Refused,
+            detail: Some(why.clone()),
+            ..new_row(batch, new, group.unwrap_or_else(|| new.scope.clone()), now)?
+        };
+        batch.insert_command(new.id, &row)?;
+        return Ok(Submitted::Accepted { outcome: row.outcome(), changes: Vec::new() });
+    }
+    let Some(agent) = agent else { return Ok(Submitted::UnknownAgent) };
+    if !new.scope.contains(&agent.group) {
+        return Ok(Submitted::Forbidden);
+    }
+    match new.delivery {
+        Delivery::Live(epoch) => submit_live(batch, &mut shard, new, agent.group, epoch, now),
+        Delivery::Inbox | Delivery::Refused(_) => submit_to_inbox(batch, &mut shard, new, agent.group, now),
+    }
+}
+
+fn submit_live(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    new: &NewCommand,
+    group: GroupPath,
+    epoch: Option<Epoch>,
+    now: Timestamp,
+) -> Result<Submitted, StoreError> {
+    let agent_key = new.agent.key();
+    let row = Row { live: true, ..new_row(batch, new, group, now)? };
+    if epoch.is_none() || shard.epoch(&agent_key) != epoch {
+        let row = Row { state: CommandState::Expired, ..row };
+        batch.insert_command(new.id, &row)?;
+        return Ok(Submitted::Accepted { outcome: row.outcome(), changes: Vec::new() });
+    }
+    let in_inbox = rows::inbox(batch, &agent_key)?.iter().filter(|entry| now < entry.expires).count();
+    if in_inbox + shard.live_count(&agent_key) >= PENDING_MAX {
+        return Ok(Submitted::Full);
+    }
+    batch.insert_command(new.id, &row)?;
+    shard.carry(&agent_key, Carried { id: new.id, since: now, live: true });
+    batch.effect(Effect::Carried { agent_key, id: new.id });
+    Ok(Submitted::Accepted { outcome: row.outcome_now(Some(now)), changes: Vec::new() })
+}
+
+fn submit_to_inbox(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    new: &NewCommand,
+    group: GroupPath,
+    now: Timestamp,
+) -> Result<Submitted, StoreError> {
+    let agent_key = new.agent.key();
+    let slot = new.submission.effective_slot();
+    // First what it would do to each line of the inbox, then whether there is room, then the deed.
+    let mut pending = shard.live_count(&agent_key);
+    let mut touched = Vec::new();
+    for entry in rows::inbox(batch, &agent_key)? {
+        let carried = shard.carried_since(&agent_key, entry.id).is_some();
+        let same_slot = slot.is_some() && entry.slot == slot;
+        let ends = !carried && (same_slot || due(entry.cancel_requested, false, entry.expires, now).is_some());
+        pending += usize::from(!ends);
+        if same_slot || ends {
+            touched.push((entry.id, carried));
+        }
+    }
+    if pending >= PENDING_MAX {
+        return Ok(Submitted::Full);
+    }
+    let mut row = new_row(batch, new, group, now)?;
+    let mut changes = Vec::new();
+    for (id, carried) in touched {
+        let Some(older) = rows::command(batch, id)? else { continue };
+        if carried {
+            if !older.outdated {
+                batch.change_command(shard, id, &older, &Row { outdated: true, ..older.clone() })?;
+            }
+        } else if let Some(state) = due(older.cancel_requested, false, older.expires, now) {
+            let ended = end(batch, shard, id, &older, state, now)?;
+            changes.push(change(id, &ended, None));
+        } else {
+            let (superseded, heir) = supersede(batch, shard, (id, &older), (new.id, &row), now)?;
+            changes.push(superseded);
+            row = heir;
+        }
+    }
+    batch.insert_command(new.id, &row)?;
+    Ok(Submitted::Accepted { outcome: row.outcome(), changes })
+}
+
+fn new_row(batch: &mut Batch<'_>, new: &NewCommand, group: GroupPath, now: Timestamp) -> Result<Row, StoreError> {
+    Ok(Row {
+        by: new.by.clone(),
+        agent: new.agent.clone(),
+        group,
+        submission: new.submission.clone(),
+        priority: new.submission.priority,
+        issued: now,
+        expires: new.expires,
+        sequence: rows::next_sequence(batch)?,
+        state: CommandState::Queued,
+        at: now,
+        live: false,
+        outdated: false,
+        cancel_requested: false,
+        detail: None,
+        superseded_by: None,
+        late: None,
+    })
+}

@@ -1,0 +1,137 @@
+//! The backend in memory, for tests: the same snapshots and batches, nothing to flush.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::StoreError;
+use super::batch::{Batch, Job};
+use super::claims::Claims;
+use super::kv::{Pair, ReadKv, Table, WriteKv};
+use super::rows;
+use super::shared::Backend;
+
+/// Keeps the tables in memory.
+pub(super) struct Memory {
+    tables: RwLock<Arc<Tables>>,
+    /// One batch at a time.
+    writing: Mutex<()>,
+    claims: Arc<Claims>,
+}
+
+type Map<V> = BTreeMap<Vec<u8>, V>;
+
+#[derive(Clone, Default)]
+struct Tables([Map<Vec<u8>>; Table::ALL.len()]);
+
+/// A state, and what a batch changes in it: `None` is a removed key.
+struct Draft {
+    base: Arc<Tables>,
+    changes: [Map<Option<Vec<u8>>>; Table::ALL.len()],
+}
+
+impl Memory {
+    /// Makes an empty store.
+    pub(super) fn create(claims: Arc<Claims>) -> Self {
+        let mut tables = Tables::default();
+        let (key, value) = rows::format_line();
+        tables.0[Table::Meta as usize].insert(key.into(), value.into());
+        Self { tables: RwLock::new(Arc::new(tables)), writing: Mutex::new(()), claims }
+    }
+
+    fn draft(&self) -> Draft {
+        Draft { base: self.tables.read().clone(), changes: Default::default() }
+    }
+
+    fn publish(&self, Draft { base, changes }: Draft) {
+        drop(base);
+        let mut tables = self.tables.write();
+        // Copies only if somebody is just reading a snapshot.
+        let tables = Arc::make_mut(&mut tables);
+        for (map, changes) in tables.0.iter_mut().zip(changes) {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => map.insert(key, value),
+                    None => map.remove(&key),
+                };
+            }
+        }
+    }
+
+    fn run(&self, mut job: Box<dyn Job>) {
+        let writing = self.writing.lock();
+        let mut draft = self.draft();
+        let mut effects = Vec::new();
+        let result = job.run(&mut Batch::new(&mut draft, &self.claims, &mut effects));
+        if result.is_ok() {
+            self.publish(draft);
+        }
+        self.claims.resolve(effects, result.is_ok());
+        drop(writing);
+        job.answer(result);
+    }
+}
+
+impl Backend for Memory {
+    fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let tables = self.tables.read().clone();
+        work(&*tables)
+    }
+
+    fn queue(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.run(job);
+        std::future::ready(Ok(()))
+    }
+
+    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.queue(job)
+    }
+}
+
+fn bounds<'a>(from: &'a [u8], to: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    (Bound::Included(from), Bound::Excluded(to.max(from)))
+}
+
+impl ReadKv for Tables {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.0[table as usize].get(key).cloned())
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
+        let pairs = self.0[table as usize].range::<[u8], _>(bounds(from, to));
+        Ok(pairs.take(max).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl ReadKv for Draft {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.changes[table as usize].get(key) {
+            Some(change) => Ok(change.clone()),
+            None => self.base.get(table, key),
+        }
+    }
+
+    fn range(&self, table: Table, from: &[u8], to: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
+        let base = self.base.0[table as usize].range::<[u8], _>(bounds(from, to));
+        let mut merged: Map<Option<Vec<u8>>> =
+            base.map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        for (key, change) in self.changes[table as usize].range::<[u8], _>(bounds(from, to)) {
+            merged.insert(key.clone(), change.clone());
+        }
+        Ok(merged.into_iter().filter_map(|(key, value)| Some((key, value?))).take(max).collect())
+    }
+}
+
+impl WriteKv for Draft {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.changes[table as usize].insert(key.to_vec(), Some(value.to_vec()));
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.changes[table as usize].insert(key.to_vec(), None);
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! The store, over any backend.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wakemq_protocol::{AgentId, CommandId, SecretHash, Timestamp};
+
+use super::batch::{Batch, Job, job};
+use super::claims::{Carried, Claims};
+use super::kv::{ReadKv, Table};
+use super::logic::{self, Releasing};
+use super::rows;
+use super::{
+    AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Principal, Query,
+    Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition, Verdict,
+};
+
+/// Keeps the tables, and runs batches.
+pub(super) trait Backend: Send + Sync + 'static {
+    /// Reads from one snapshot.
+    fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError>;
+
+    /// Queues a job for the next batch, and waits only while the queue is full.
+    fn queue(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Queues a job that need not be written at once.
+    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A store over a backend.
+pub(super) struct SharedStore<B> {
+    backend: B,
+    claims: Arc<Claims>,
+}
+
+impl<B: Backend> SharedStore<B> {
+    pub(super) fn new(backend: B, claims: Arc<Claims>) -> Self {
+        Self { backend, claims }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, result) = job(work);
+        self.backend.queue(job).await?;
+        wait(result).await
+    }
+
+    /// Reads; where the medium failed, once more after the backend had a chance to recover.
+    async fn read<T>(&self, work: impl Fn(&B) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match work(&self.backend) {
+            Err(StoreError::Io(_)) => {
+                self.write(|_| Ok(())).await?;
+                work(&self.backend)
+            }
+            result => result,
+        }
+    }
+
+    /// Reports what becomes of commands that a connection carried, and ends those that are to end.
+    async fn let_go(
+        &self,
+        agent_key: String,
+        carried: &[Carried],
+        now: Timestamp,
+    ) -> Result<Vec<Change>, StoreError> {
+        if carried.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<CommandId> = carried.iter().map(|carried| carried.id).collect();
+        let releasing = self
+            .read(|backend| {
+                let shard = self.claims.shard(&agent_key);
+                backend.read(|kv| logic::releasing(&shard, &agent_key, &ids, now, kv))
+            })
+            .await?;
+        let others = match releasing {
+            Releasing::Done(changes) => return Ok(changes),
+            Releasing::Due(others) => others,
+        };
+        match self.write(move |batch| logic::release(batch, &agent_key, &ids, now)).await {
+            // They stay due, and the next sweep tells of them.
+            Err(StoreError::Io(error)) => {
+                tracing::warn!(%error, "the ends of released commands cannot be written yet");
+                Ok(others)
+            }
+            result => result,
+        }
+    }
+}
+
+async fn wait<T>(result: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    result.await.unwrap_or(Err(StoreError::Closed))
+}
+
+impl<B: Backend> Store for SharedStore<B> {
+    fn submit(&self, commands: Vec<NewCommand>, now: Timestamp) -> StoreFuture<'_, Vec<Submitted>> {
+        Box::pin(self.write(move |batch| {
+            commands.iter().map(|command| logic::submit(batch, command, now)).collect()
+        }))
+    }
+
+    fn record(&self, transitions: Vec<Transition>, now: Timestamp) -> StoreFuture<'_, Vec<Recorded>> {
+        Box::pin(async move {
+            // A release alone has no need of the writer as long as nothing ends by it.
+            if let [Transition::Release { agent, epoch }] = &*transitions {
+                let agent_key = agent.key();
+                let Some(carried) = self.claims.give_up(&agent_key, *epoch) else {
+                    return Ok(vec![Recorded { verdict: Verdict::Stale, changes: Vec::new() }]);
+                };
+                let changes = self.let_go(agent_key, &carried, now).await?;
+                return Ok(vec![Recorded { verdict: Verdict::Applied, changes }]);
+            }
+            self.write(move |batch| {
+                transitions.iter().map(|transition| logic::record(batch, transition, now)).collect()
+            })
+            .await
+        })
+    }
+
+    fn inbox(&self, agent: &AgentId, epoch: Epoch, max: usize, now: Timestamp) -> StoreFuture<'_, InboxPage> {
+        let agent_key = agent.key();
+        Box::pin(self.read(move |backend| {
+            let mut shard = self.claims.shard(&agent_key);
+            backend.read(|kv| logic::take(&mut shard, kv, &agent_key, epoch, max, now))
+        }))
+    }
+
+    fn command(&self, id: CommandId) -> StoreFuture<'_, Option<CommandRow>> {
+        Box::pin(self.read(move |backend| {
+            logic::look_up(&self.claims, id, |id| backend.read(|kv| rows::command(kv, id)))
+        }))
+    }
+
+    fn authenticate(&self, hash: &SecretHash) -> StoreFuture<'_, Option<Principal>> {
+        let hash = *hash;
+        Box::pin(self.read(move |backend| {
+            let owner = backend.read(|kv| rows::get::<rows::Owner>(kv, Table::Secrets, &hash.0))?;
+            Ok(owner.map(Principal::from))
+        }))
+    }
+
+    // One process holds all connections, so that the name of the node tells nothing.
+    fn claim(&self, agent: &AgentId, _node: &str, now: Timestamp) -> StoreFuture<'_, Claim> {
+        let agent_key = agent.key();
+        Box::pin(async move {
+            let (epoch, former) = self.claims.take_over(&agent_key);
+            let changes = self.let_go(agent_key, &former, now).await?;
+            Ok(Claim { epoch, changes })
+        })
+    }
+
+    fn write(&self, ops: Vec<AdminOp>, durability: Durability, now: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>> {
+        Box::pin(async move {
+            // What is not known before it is written cannot be answered lazily.
+            let only_seen = ops.iter().all(|op| matches!(op, AdminOp::Seen { .. }));
+            if durability == Durability::Flushed || !only_seen {
+                return self
+                    .write(move |batch| ops.iter().map(|op| logic::write(batch, op, now)).collect())
+                    .await;
+            }
+            let unknown = self.read(|backend| backend.read(|kv| logic::unknown_agents(kv, &ops))).await?;
+            self.backend.queue_lazily(Box::new(LazyWrite { ops, now })).await?;
+            let outcome = |unknown| if unknown { AdminOutcome::Unknown } else { AdminOutcome::Done };
+            Ok(unknown.into_iter().map(outcome).collect())
+        })
+    }
+
+    fn read(&self, query: Query) -> StoreFuture<'_, Rows> {
+        Box::pin(self.read(move |backend| {
+            let mut found = match &query {
+                Query::Agent(agent) => backend.read(|kv| logic::find_agent(kv, agent))?,
+                Query::Agents { after, scope, max } => {
+                    backend.read(|kv| logic::agents(kv, after.as_ref(), scope, *max))?
+                }
+                Query::Health => {
+                    backend.read(|kv| rows::check_format(kv))?;
+                    return Ok(Rows::Healthy);
+                }
+            };
+            for row in &mut found {
+                let agent_key = row.agent.key();
+                let live = self.claims.shard(&agent_key).live_count(&agent_key);
+                row.pending = row.pending.saturating_add(u32::try_from(live).unwrap_or(u32::MAX));
+            }
+            Ok(Rows::Agents(found))
+        }))
+    }
+}
+
+/// Notes of agents' coming and leaving, which nobody waits for.
+struct LazyWrite {
+    ops: Vec<AdminOp>,
+    now: Timestamp,
+}
+
+impl Job for LazyWrite {
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+        self.ops.iter().try_for_each(|op| logic::write(batch, op, self.now).map(drop))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        if let Err(error) = committed {
+            tracing::warn!(%error, agents = self.ops.len(), "when agents were last seen could not be written");
+        }
+    }
+}
