@@ -132,7 +132,8 @@ fn connect_flags(flags: u8, level: ProtocolLevel) -> Result<QoS, DecodeError> {
     if flags & 1 != 0 {
         return Err(DecodeError::malformed("the reserved flag of CONNECT is set"));
     }
-    let will_qos = QoS::from_value(flags >> 3 & 3).ok_or_else(|| DecodeError::malformed("a will of QoS 3"))?;
+    let will_qos =
+        QoS::from_value(flags >> 3 & 3).ok_or_else(|| DecodeError::malformed("a will of QoS 3"))?;
     if flags & FLAG_WILL == 0 && (will_qos != QoS::AtMostOnce || flags & FLAG_WILL_RETAIN != 0) {
         return Err(DecodeError::malformed("flags of a will without a will"));
     }
@@ -326,7 +327,10 @@ fn topic_filter(filter: &str) -> Result<(), DecodeError> {
     if topic::is_filter(filter) {
         Ok(())
     } else {
-        Err(DecodeError::new(ReasonCode::TopicFilterInvalid, "an empty topic filter, or a misplaced wildcard"))
+        Err(DecodeError::new(
+            ReasonCode::TopicFilterInvalid,
+            "an empty topic filter, or a misplaced wildcard",
+        ))
     }
 }
 

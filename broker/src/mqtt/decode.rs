@@ -191,9 +191,10 @@ fn packet_from_v5(packet: v5::Packet, zero_expiry: bool) -> Result<ClientPacket,
     #[expect(clippy::wildcard_enum_match_arm, reason = "the check lets none of the others through")]
     match packet {
         v5::Packet::Publish(publish) => Ok(publish_from(*publish, zero_expiry)),
-        v5::Packet::PublishAck(ack) => {
-            Ok(ClientPacket::PubAck { packet_id: ack.packet_id.get(), reason: reason(ack.reason_code as u8)? })
-        }
+        v5::Packet::PublishAck(ack) => Ok(ClientPacket::PubAck {
+            packet_id: ack.packet_id.get(),
+            reason: reason(ack.reason_code as u8)?,
+        }),
         v5::Packet::Subscribe(request) => {
             let filters = request.topic_filters.into_iter().map(|(filter, options)| SubscribeFilter {
                 filter: filter.into(),

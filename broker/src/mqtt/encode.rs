@@ -133,10 +133,8 @@ fn encode_with(
         ServerPacket::Disconnect { .. } if !v5 => Ok(()),
         ServerPacket::Disconnect { reason, reason_string, user_properties } => {
             let mut body = vec![reason.value()];
-            let properties = explained(reason_string.as_deref(), user_properties, always)?;
-            if !properties.is_empty() {
-                put_block(&properties, &mut body)?;
-            }
+            // The length of no properties might be left out, but rumqttc 0.25 cannot read that.
+            put_block(&explained(reason_string.as_deref(), user_properties, always)?, &mut body)?;
             put_packet(DISCONNECT << 4, &[&body], out)
         }
     }

@@ -77,8 +77,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn string(&mut self) -> Result<&'a str, DecodeError> {
-        let text = str::from_utf8(self.binary()?)
-            .map_err(|_| DecodeError::malformed("a string is not UTF-8"))?;
+        let text =
+            str::from_utf8(self.binary()?).map_err(|_| DecodeError::malformed("a string is not UTF-8"))?;
         if text.chars().any(is_forbidden) {
             return Err(DecodeError::malformed("a string has a control character or a non-character"));
         }
@@ -109,7 +109,8 @@ mod tests {
         for good in ["", "a", "é", "\u{feff}bom", "日本", "😀", " "] {
             assert!(string(good.as_bytes()), "{good:?}");
         }
-        for bad in ["\0", "a\u{1}", "tab\t", "\n", "\u{7f}", "\u{80}", "\u{9f}", "\u{fffe}", "\u{1ffff}", "\u{fdd0}"]
+        for bad in
+            ["\0", "a\u{1}", "tab\t", "\n", "\u{7f}", "\u{80}", "\u{9f}", "\u{fffe}", "\u{1ffff}", "\u{fdd0}"]
         {
             assert!(!string(bad.as_bytes()), "{bad:?}");
         }

@@ -9,7 +9,9 @@ pub(super) fn is_name(topic: &str) -> bool {
 pub(super) fn is_filter(filter: &str) -> bool {
     match shared(filter) {
         None => is_plain_filter(filter),
-        Some(rest) => rest.split_once('/').is_some_and(|(name, inner)| is_name(name) && is_plain_filter(inner)),
+        Some(rest) => {
+            rest.split_once('/').is_some_and(|(name, inner)| is_name(name) && is_plain_filter(inner))
+        }
     }
 }
 
@@ -38,10 +40,14 @@ mod tests {
 
     #[test]
     fn filters() {
-        for good in ["#", "+", "/", "a", "a/#", "+/+", "a/+/b", "/+", "a//b", "$share/g/#", "$share/g//", "$share"] {
+        for good in
+            ["#", "+", "/", "a", "a/#", "+/+", "a/+/b", "/+", "a//b", "$share/g/#", "$share/g//", "$share"]
+        {
             assert!(is_filter(good), "{good}");
         }
-        for bad in ["", "a#", "a/#/b", "##", "+a", "a+", "a/b+", "$share/", "$share/g", "$share/g/", "$share//a"] {
+        for bad in
+            ["", "a#", "a/#/b", "##", "+a", "a+", "a/b+", "$share/", "$share/g", "$share/g/", "$share//a"]
+        {
             assert!(!is_filter(bad), "{bad}");
         }
         assert!(!is_filter("$share/+/a") && !is_filter("$share/g/a#"));

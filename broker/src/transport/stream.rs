@@ -147,3 +147,132 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream as ClientStream;
+
+    use super::super::server_config::tests::localhost;
+    use super::*;
+
+    fn connector(ca: CertificateDer<'static>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Does as a door does: drives the handshake, then makes a stream with what came behind it.
+    async fn accept(mut io: DuplexStream, mut tls: Tls) -> TlsStream<DuplexStream> {
+        let mut plain = Vec::new();
+        while tls.is_handshaking() {
+            let mut scratch = Scratch::default();
+            let n = io.read(&mut scratch.input).await.unwrap();
+            tls.feed(n, &mut scratch).unwrap();
+            plain.extend_from_slice(&scratch.plain);
+            io.write_all(&scratch.output).await.unwrap();
+        }
+        TlsStream::new(io, tls, plain)
+    }
+
+    /// Both ends over a pipe of `room` bytes.
+    async fn pair(room: usize) -> (ClientStream<DuplexStream>, TlsStream<DuplexStream>) {
+        let (config, ca) = localhost();
+        let (near, far) = duplex(room);
+        let name = ServerName::try_from("localhost").unwrap();
+        let connecting = connector(ca);
+        let connect = connecting.connect(name, near);
+        let (client, server) = tokio::join!(connect, accept(far, Tls::new(config).unwrap()));
+        (client.unwrap(), server)
+    }
+
+    #[tokio::test]
+    async fn large_bodies_through_a_narrow_pipe() {
+        let (mut client, mut server) = pair(700).await;
+        let body: Vec<u8> = (0..200_000_u32).map(|at| (at % 253) as u8).collect();
+        let there = async {
+            client.write_all(&body).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            got
+        };
+        let back = async {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).await.unwrap();
+            server.write_all(&got).await.unwrap();
+            server.shutdown().await.unwrap();
+            got
+        };
+        let (answer, got) = tokio::join!(there, back);
+        assert!(got == body && answer == body);
+    }
+
+    #[tokio::test]
+    async fn what_was_decrypted_before_is_read_first() {
+        let (config, _) = localhost();
+        let (_near, far) = duplex(100);
+        let mut stream = TlsStream::new(far, Tls::new(config).unwrap(), b"GET / ".to_vec());
+        let mut two = [0; 2];
+        for expected in [b"GE", b"T ", b"/ "] {
+            stream.read_exact(&mut two).await.unwrap();
+            assert_eq!(&two, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_without_goodbye_is_an_error() {
+        let (mut client, mut server) = pair(10_000).await;
+        client.write_all(b"half a requ").await.unwrap();
+        let (io, _) = client.into_inner();
+        drop(io);
+        let mut got = Vec::new();
+        let error = server.read_to_end(&mut got).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(got, b"half a requ");
+    }
+
+    #[tokio::test]
+    async fn a_broken_record_is_an_error_and_an_alert() {
+        let (client, mut server) = pair(10_000).await;
+        let (mut io, _) = client.into_inner();
+        io.write_all(&[23, 3, 3, 0, 30]).await.unwrap();
+        io.write_all(&[0; 30]).await.unwrap();
+        let error = server.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(server);
+        let mut sent = Vec::new();
+        io.read_to_end(&mut sent).await.unwrap();
+        assert!(!sent.is_empty(), "the alert");
+    }
+
+    #[tokio::test]
+    async fn writing_after_shutdown_is_refused() {
+        let (mut client, mut server) = pair(10_000).await;
+        server.shutdown().await.unwrap();
+        assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0, "close_notify");
+        let error = server.write_all(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn a_quiet_stream_owns_no_buffers() {
+        let (mut client, mut server) = pair(100_000).await;
+        client.write_all(&[7; 50_000]).await.unwrap();
+        server.read_exact(&mut vec![0; 50_000]).await.unwrap();
+        server.write_all(&[7; 50_000]).await.unwrap();
+        server.flush().await.unwrap();
+        assert_eq!(server.plain.capacity() + server.unsent.capacity(), 0);
+    }
+}

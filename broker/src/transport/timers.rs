@@ -111,7 +111,8 @@ impl<K: Copy + PartialEq> Wheel<K> {
         held
     }
 
-    /// Removes every entry that is due by `now_ms` and adds its key to `expired`, the oldest tick first.
+    /// Removes every entry that is due by `now_ms` and adds its key to `expired`, in no
+    /// particular order.
     ///
     /// A clock that goes back changes nothing.
     pub fn advance(&mut self, now_ms: u64, expired: &mut Vec<K>) {
@@ -298,12 +299,10 @@ mod tests {
                         made += 1;
                     }
                     Step::Rearm(at, ahead) if !model.is_empty() => {
-                        let (key, entry) = model.iter_mut().nth(at % made as usize % 7).map_or_else(
-                            || (None, None), |(key, entry)| (Some(*key), Some(entry)));
-                        if let (Some(key), Some(entry)) = (key, entry) {
-                            entry.1 = now + ahead;
-                            prop_assert!(wheel.rearm(entry.0, key, now + ahead));
-                        }
+                        let key = model.keys().copied().nth(at % model.len()).unwrap();
+                        let (id, deadline) = model.get_mut(&key).unwrap();
+                        *deadline = now + ahead;
+                        prop_assert!(wheel.rearm(*id, key, now + ahead));
                     }
                     Step::Cancel(at) if !model.is_empty() => {
                         let key = model.keys().copied().nth(at % model.len()).unwrap();

@@ -204,7 +204,8 @@ impl Tls {
     /// Whatever is due before it (an answer to the peer's key update, a new key after many records) goes in front.
     ///
     /// # Errors
-    /// [`TlsError::Handshaking`], [`TlsError::Closed`] and [`TlsError::Exhausted`]; `out` is then unchanged.
+    /// [`TlsError::Handshaking`] and [`TlsError::Closed`], with `out` unchanged; [`TlsError::Exhausted`] ends the
+    /// connection, with our close_notify in `out` and nothing of `plaintext`.
     pub fn seal(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), TlsError> {
         let records = plaintext.len().div_ceil(RECORD_PLAIN_MAX);
         let expected = plaintext.len() + records * SEAL_OVERHEAD_MAX;
@@ -282,6 +283,7 @@ impl Tls {
                         }
                         Err(EncryptError::InsufficientSize(_) | EncryptError::EncryptExhausted) => {
                             out.truncate(begin);
+                            alert(&mut self.connection, &mut self.rest, out);
                             self.ended = true;
                             return Err(TlsError::Exhausted);
                         }
@@ -349,10 +351,15 @@ fn process(
     }
 }
 
-/// Fetches the alert that rustls queued with its error; the same error comes again behind it.
+/// Fetches the alert that rustls queued with its error.
+///
+/// It must be asked for no more than that: behind the alert it would look at the faulty bytes once again.
 fn alert(connection: &mut UnbufferedServerConnection, records: &mut [u8], output: &mut Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process_tls_records(records).state {
-        encode(&mut data, output);
+    while connection.wants_write() {
+        match connection.process_tls_records(records).state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, output),
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 
@@ -378,3 +385,6 @@ fn encode(data: &mut EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
