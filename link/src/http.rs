@@ -30,6 +30,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Piece by which a reader is sent.
 const CHUNK: usize = 16 * 1024;
 
+type Moving = Pin<Box<Connection<TokioIo<TlsStream>, RequestBody>>>;
 type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Says why there is no response.
@@ -123,7 +124,7 @@ pub struct HttpClient {
 struct Open {
     sender: SendRequest<RequestBody>,
     /// `None` once it has ended.
-    connection: Option<Pin<Box<Connection<TokioIo<TlsStream>, RequestBody>>>>,
+    connection: Option<Moving>,
     host: String,
 }
 
@@ -252,9 +253,7 @@ impl Open {
 }
 
 /// Moves a connection until it ends; one that has ended stays so.
-async fn drive(
-    connection: &mut Option<Pin<Box<Connection<TokioIo<TlsStream>, RequestBody>>>>,
-) -> Result<(), hyper::Error> {
+async fn drive(connection: &mut Option<Moving>) -> Result<(), hyper::Error> {
     match connection {
         Some(moving) => {
             let result = moving.await;

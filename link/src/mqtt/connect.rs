@@ -8,7 +8,7 @@ use wakemq_protocol::Secret;
 use wakemq_protocol::limits::{IN_FLIGHT_MAX, PACKET_MAX};
 
 use super::event::{return_or_default, return_secs};
-use super::wire::Wire;
+use super::wire::{Wire, connect_code, name};
 use super::{ReasonCode, Session, SessionError};
 
 /// How to begin a session.
@@ -155,23 +155,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn handshake(stream: S, options: &ConnectOptions) -> Result<(Self, Connected), ConnectError> {
         let mut wire = Wire::new(stream, options.maximum_packet_size);
         wire.send(&options.packet())?;
-        let connack = match wire.next_packet().await? {
-            Packet::ConnAck(connack) => connack,
-            Packet::Disconnect(packet) => {
-                let properties = packet.properties;
-                return Err(ConnectError::Refused {
-                    code: ReasonCode(packet.reason_code as u8),
-                    return_secs: properties.as_ref().and_then(|found| return_secs(&found.user_properties)),
-                    reason: properties.and_then(|found| found.reason_string),
-                });
-            }
-            other => {
-                return Err(
-                    SessionError::Protocol(format!("no CONNACK but {}", super::wire::name(&other))).into()
-                );
-            }
+        let packet = wire.next_packet().await?;
+        if let Packet::Disconnect(packet) = packet {
+            let properties = packet.properties;
+            return Err(ConnectError::Refused {
+                code: ReasonCode(packet.reason_code as u8),
+                return_secs: properties.as_ref().and_then(|found| return_secs(&found.user_properties)),
+                reason: properties.and_then(|found| found.reason_string),
+            });
+        }
+        let Packet::ConnAck(connack) = packet else {
+            return Err(SessionError::Protocol(format!("{} before CONNACK", name(&packet))).into());
         };
-        let code = super::wire::connect_code(connack.code);
+        let code = connect_code(connack.code);
         let properties = connack.properties.as_ref();
         let advice = properties.and_then(|found| return_secs(&found.user_properties));
         if code != ReasonCode::SUCCESS {

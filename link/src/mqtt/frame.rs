@@ -19,11 +19,11 @@ pub(crate) fn decode(mut frame: BytesMut) -> Result<Packet, Error> {
     if kind == PacketType::Disconnect {
         complete_disconnect(&mut frame);
     }
-    Packet::read(&mut frame, None).map_err(|error| match error {
+    match Packet::read(&mut frame, None) {
         // The frame is whole, so what asks for more bytes is malformed.
-        Error::InsufficientBytes(_) => Error::MalformedPacket,
-        other => other,
-    })
+        Err(Error::InsufficientBytes(_)) => Err(Error::MalformedPacket),
+        result => result,
+    }
 }
 
 /// Writes out what MQTT 5 §3.14.2 lets a server leave out of a DISCONNECT, which the codec does not expect.

@@ -1,0 +1,142 @@
+//! The agent as its owner sees it.
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use wakemq_link::mqtt::ConnectOptions;
+use wakemq_link::{ParseEndpointError, TrustError};
+use wakemq_protocol::limits::JOURNAL_MAX;
+use wakemq_protocol::{AgentId, Command, Receipt};
+
+use crate::driver::{Driver, Inputs};
+use crate::journal::Journal;
+use crate::{Identity, Incoming, JournalError, StateDir, StateError, Status, clock, random};
+
+/// Progress reports that may wait; more are dropped.
+const PROGRESS_MAX: usize = 16;
+
+/// How to run an agent.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    state: StateDir,
+    keep_alive_secs: u16,
+}
+
+impl AgentOptions {
+    /// Makes options with the default keep-alive of 300 s; the journal lies in `state`.
+    pub fn new(state: StateDir) -> Self {
+        Self { state, keep_alive_secs: 300 }
+    }
+
+    /// Sets how long the connection may stay quiet, in seconds; the broker may say otherwise.
+    #[must_use]
+    pub fn keep_alive_secs(mut self, secs: u16) -> Self {
+        self.keep_alive_secs = secs;
+        self
+    }
+}
+
+/// Says why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The endpoints in the identity.
+    #[error("the identity's endpoints: {0}")]
+    Endpoints(#[from] ParseEndpointError),
+    /// The certificate authority in the identity.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// There are no random numbers.
+    #[error(transparent)]
+    Random(#[from] std::io::Error),
+}
+
+/// A running agent: one task on the caller's runtime, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Agent {
+    id: AgentId,
+    commands: mpsc::Receiver<Command>,
+    results: mpsc::Sender<Receipt>,
+    progress: mpsc::Sender<Receipt>,
+    status: watch::Receiver<Status>,
+    shutdown: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts an agent within a tokio runtime. Whether it is connected is told by [`status`](Self::status).
+    ///
+    /// # Errors
+    /// If the journal is damaged, or the identity names no usable endpoint or certificate authority.
+    pub fn connect(identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
+        let dialer = identity.dialer()?;
+        let journal = Journal::open(&options.state.journal_path(), clock::now())?;
+        let instance = random::instance()?;
+        let id = identity.agent;
+        let mut connect = ConnectOptions::new(id.to_string(), id.to_string(), identity.secret);
+        connect.keep_alive_secs = options.keep_alive_secs;
+        connect.user_properties = vec![("instance".to_owned(), instance.clone())];
+
+        let (command_sender, commands) = mpsc::channel(JOURNAL_MAX);
+        let (results, result_receiver) = mpsc::channel(JOURNAL_MAX);
+        let (progress, progress_receiver) = mpsc::channel(PROGRESS_MAX);
+        let (status_sender, status) = watch::channel(Status::default());
+        let (shutdown, shutdown_receiver) = oneshot::channel();
+        let driver = Driver {
+            id: id.clone(),
+            instance,
+            dialer,
+            connect,
+            status: status_sender,
+            backoff: wakemq_link::Backoff::default(),
+            inputs: Inputs {
+                results: result_receiver,
+                progress: progress_receiver,
+                shutdown: shutdown_receiver,
+            },
+            // For as long as the task may write to it, nobody else is let in.
+            state: options.state,
+        };
+        let task = tokio::spawn(driver.run(journal, command_sender));
+        Ok(Self { id, commands, results, progress, status, shutdown: Some(shutdown), task })
+    }
+
+    /// Returns the agent's id.
+    pub fn id(&self) -> &AgentId {
+        &self.id
+    }
+
+    /// Waits for the next command; `None` once the agent has ended. May be dropped and called again.
+    pub async fn next_command(&mut self) -> Option<Incoming> {
+        let permit = self.results.clone().reserve_owned().await.ok()?;
+        let command = self.commands.recv().await?;
+        Some(Incoming::new(command, permit, self.progress.clone()))
+    }
+
+    /// Returns the state of connection and journal, to watch.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Ends the agent: results given so far are journalled and, if there is a connection, sent within two
+    /// seconds, then the connection ends with DISCONNECT. Commands without a result stay in the journal.
+    pub async fn shutdown(mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            // A task that has ended already needs no word.
+            _ = shutdown.send(());
+        }
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the agent's task did not end well");
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use tracing::level_filters::LevelFilter;
+use wakemq_link::Endpoint;
+use wakemq_protocol::AgentId;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  all went well; `run` was ended by SIGTERM or Ctrl-C
+  1  something failed
+  2  the command line is wrong
+  3  the broker cannot be reached (`enrol`; `run` tries for ever)
+  4  the broker does not allow it (`enrol`; `run` tries again slowly)";
+
+/// Keeps one quiet connection to a WakeMQ broker, and acts when the endpoint is woken.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to log to standard error: off, error, warn, info, debug or trace.
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: LevelFilter,
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Make this endpoint known to a broker, and keep what it answers in the state directory.
+    Enrol(EnrolArgs),
+    /// Connect, and act on every command until the program is ended.
+    Run(RunArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrolArgs {
+    /// The broker; without a port 8883 is tried, then 443. May be given several times.
+    #[arg(long, value_name = "HOST[:PORT]", required = true)]
+    pub(crate) server: Vec<Endpoint>,
+    /// The broker's certificate authority in PEM; without it those that the system trusts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File with the enrolment token, `-` for standard input; without it WAKEMQ_TOKEN is used.
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The state directory, which is made if it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// The id that this endpoint is to have; without it the broker gives one.
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<AgentId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The state directory that `enrol` filled.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Run by the shell at each wake, one at a time; exit code 0 answers done, any other failed.
+    ///
+    /// Its environment has WAKEMQ_AGENT, WAKEMQ_ID, WAKEMQ_KIND, WAKEMQ_SLOT, WAKEMQ_PRIORITY, WAKEMQ_REASON,
+    /// WAKEMQ_ISSUED, WAKEMQ_BY and WAKEMQ_TTL. Without this option each wake is printed on standard output
+    /// as one line of JSON, and answered done.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_wake: Option<String>,
+    /// Longest run of COMMAND, in seconds; then it is killed and answered failed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "on_wake",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// How long the connection may stay quiet, in seconds; the broker may say otherwise.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u16).range(5..))]
+    pub(crate) keep_alive: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_forms_are_taken() {
+        for line in [
+            "wakemq-agent enrol --server broker --token-file - --state /tmp/a --agent printer-7",
+            "wakemq-agent enrol --server [::1]:8883 --ca ca.pem --state /tmp/a",
+            "wakemq-agent run --state /tmp/a --on-wake true --log debug",
+            "wakemq-agent completions bash",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap();
+        }
+        for line in ["wakemq-agent", "wakemq-agent run", "wakemq-agent enrol --server a:b --state /tmp/a"] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2);
+        }
+    }
+}
