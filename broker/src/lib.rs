@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` at the top of the repository follows one command through these modules.
 
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod http;
 pub mod mqtt;

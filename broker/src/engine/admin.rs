@@ -196,11 +196,6 @@ impl Engine {
         }
     }
 
-    fn address_of(&self, agent: &AgentId) -> Option<std::net::SocketAddr> {
-        let (mailbox, epoch) = self.registry.find(agent)?;
-        epoch.is_some().then(|| mailbox.address())
-    }
-
     async fn write(&self, ops: Vec<AdminOp>) -> Result<Vec<AdminOutcome>, StoreError> {
         if ops.is_empty() {
             return Ok(Vec::new());
