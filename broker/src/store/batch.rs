@@ -119,8 +119,3 @@ where
     let (answer, result) = oneshot::channel();
     (Box::new(Call { work: Some(work), result: None, answer }), result)
 }
-
-/// Runs jobs one after the other; the first error ends it.
-pub(super) fn run_all(jobs: &mut [Box<dyn Job>], batch: &mut Batch<'_>) -> Result<(), StoreError> {
-    jobs.iter_mut().try_for_each(|job| job.run(batch))
-}

@@ -14,15 +14,20 @@ mod kv;
 mod logic;
 mod memory;
 mod model;
+mod redb;
 mod rows;
 mod shared;
+#[cfg(test)]
+mod suite;
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use wakemq_protocol::{AgentId, Command, CommandId, SecretHash, Timestamp};
 
+pub use self::redb::{OpenMedium, open_on};
 pub use model::{
     AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query, Recorded, Role,
     Rows, Submitted, Transition, Verdict,
@@ -32,6 +37,19 @@ pub use model::{
 pub fn memory() -> Arc<dyn Store> {
     let claims = Arc::new(claims::Claims::default());
     Arc::new(shared::SharedStore::new(memory::Memory::create(claims.clone()), claims))
+}
+
+/// Makes a new store in a file: all of it or nothing. A file that exists is [`StoreError::Exists`].
+pub fn create(path: &Path) -> Result<(), StoreError> {
+    redb::create(path)
+}
+
+/// Opens the store in a file, which [`create`] has made, with a cache of at most `cache_bytes`.
+///
+/// A file that is missing, damaged, of another version or in use is an error that says so, and stays as it is;
+/// only what a crash interrupted is put right. The call reads the whole file, and may block for that long.
+pub fn open(path: &Path, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
+    redb::open(path, cache_bytes, now)
 }
 
 /// The future of a store's method.
@@ -57,6 +75,9 @@ pub enum StoreError {
     /// The file does not exist.
     #[error("there is no store at {0}")]
     Missing(String),
+    /// The file exists; a new store is never made in its place.
+    #[error("{0} exists already")]
+    Exists(String),
     /// Another process has the file open.
     #[error("the store {0} is in use by another process")]
     InUse(String),

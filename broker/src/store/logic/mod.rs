@@ -15,5 +15,5 @@ pub(super) use inbox::take;
 pub(super) use lifecycle::look_up;
 pub(super) use release::{Releasing, release, releasing};
 pub(super) use submit::submit;
-
+pub(super) use sweep::settle_loose;
 pub(super) use transitions::record;

@@ -1,0 +1,155 @@
+//! The open database, and how it comes back after its medium failed.
+//!
+//! After a failed write the database refuses everything, reads too, until it is opened again. Opening writes a
+//! flag; where even that fails the medium is opened under a sheet, so that reading goes on, and opened for
+//! writing again before each batch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
+use parking_lot::RwLock;
+
+use super::errors::failed;
+use super::medium::{Medium, OpenMedium};
+use super::queue::Queue;
+use super::tables::Snapshot;
+use crate::store::StoreError;
+use crate::store::claims::Claims;
+use crate::store::kv::ReadKv;
+use crate::store::rows;
+
+/// What the writer and the readers share.
+pub(super) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) claims: Arc<Claims>,
+    /// What the medium is, for errors.
+    name: String,
+    open: Box<OpenMedium>,
+    cache_bytes: usize,
+    /// Only the writer replaces it, and holds nothing else meanwhile: readers may hold a lock on claims.
+    state: RwLock<State>,
+    /// Something failed since the database was opened.
+    failed: AtomicBool,
+}
+
+enum State {
+    Writable(Database),
+    /// Under a sheet.
+    Readable(Database),
+    Lost(StoreError),
+}
+
+impl Shared {
+    /// Opens a store. A medium that does not hold a whole one is refused, and not touched.
+    pub(super) fn open(
+        name: String,
+        open: Box<OpenMedium>,
+        cache_bytes: usize,
+        claims: Arc<Claims>,
+    ) -> Result<Self, StoreError> {
+        let looked_at = open_whole(&name, Medium::open_under_sheet(&*open), cache_bytes, true)?;
+        drop(looked_at);
+        let database = open_whole(&name, Medium::open(&*open), cache_bytes, false)?;
+        Ok(Self {
+            queue: Queue::default(),
+            claims,
+            name,
+            open,
+            cache_bytes,
+            state: RwLock::new(State::Writable(database)),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads from one snapshot.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let result = self.with_database(|database| work(&snapshot(database)?));
+        if let Err(StoreError::Io(_)) = &result {
+            self.note_failure();
+        }
+        result
+    }
+
+    /// Runs `work` on the database, whichever way it is open.
+    pub(super) fn with_database<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &*self.state.read() {
+            State::Writable(database) | State::Readable(database) => work(database),
+            State::Lost(error) => Err(error.clone()),
+        }
+    }
+
+    /// Notes that the database has to be opened again.
+    pub(super) fn note_failure(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Opens the database again if it failed, or could not be written when it was opened. An error says why it
+    /// cannot be written; it may be readable nevertheless.
+    pub(super) fn recover(&self) -> Result<(), StoreError> {
+        let writable = matches!(&*self.state.read(), State::Writable(_));
+        if writable && !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut state = self.state.write();
+        // The old one first: it holds the file's lock.
+        *state = State::Lost(StoreError::Io("it is being opened again".into()));
+        self.failed.store(false, Ordering::Release);
+        let reopen = |medium| open_whole(&self.name, medium, self.cache_bytes, false);
+        let error = match reopen(Medium::open(&*self.open)) {
+            Ok(database) => {
+                *state = State::Writable(database);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        *state = match reopen(Medium::open_under_sheet(&*self.open)) {
+            Ok(database) => State::Readable(database),
+            Err(error) => State::Lost(error),
+        };
+        Err(error)
+    }
+}
+
+fn snapshot(database: &Database) -> Result<Snapshot, StoreError> {
+    database.begin_read().map(Snapshot).map_err(failed)
+}
+
+/// Opens the database of a store; one that is empty, or not a store, is refused.
+fn open_whole(
+    name: &str,
+    medium: std::io::Result<Medium>,
+    cache_bytes: usize,
+    check_pages: bool,
+) -> Result<Database, StoreError> {
+    let medium = medium.map_err(failed)?;
+    // The database would make itself at home in it.
+    if medium.len().map_err(failed)? == 0 {
+        return Err(StoreError::Damaged("it is empty".into()));
+    }
+    let database = open_database(name, medium, cache_bytes, check_pages)?;
+    rows::check_format(&snapshot(&database)?)?;
+    Ok(database)
+}
+
+/// Opens a database, or makes one in an empty medium. With `check_pages` every page is read and checked.
+pub(super) fn open_database(
+    name: &str,
+    medium: impl StorageBackend,
+    cache_bytes: usize,
+    check_pages: bool,
+) -> Result<Database, StoreError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check_pages);
+    // On a damaged file the database may panic.
+    match catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(medium))) {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::InUse(name.to_owned())),
+        Ok(Err(error)) => Err(failed(error)),
+        Err(_) => Err(StoreError::Damaged("the database in it cannot be read".into())),
+    }
+}

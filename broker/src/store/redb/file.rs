@@ -1,0 +1,87 @@
+//! A store in a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::redb::StorageBackend;
+use ::redb::backends::FileBackend;
+use wakemq_protocol::Timestamp;
+
+use super::database::open_database;
+use super::errors::failed;
+use super::open_named;
+use super::tables::Draft;
+use crate::store::kv::{Table, WriteKv};
+use crate::store::{Store, StoreError, rows};
+
+/// Opens the store in a file.
+pub(in crate::store) fn open(path: &Path, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
+    let name = path.display().to_string();
+    match fs::metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(name)),
+        Err(error) => return Err(io_error(&name, &error)),
+    }
+    let path = path.to_owned();
+    let open = move || open_file(OpenOptions::new().read(true).write(true), &path);
+    open_named(name, Box::new(open), cache_bytes, now)
+}
+
+/// Makes a new store in a file, all of it or nothing.
+pub(in crate::store) fn create(path: &Path) -> Result<(), StoreError> {
+    let name = path.display().to_string();
+    if path.try_exists().map_err(|error| io_error(&name, &error))? {
+        return Err(StoreError::Exists(name));
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".new-{}", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let made = write_new(&draft).and_then(|()| {
+        // A link, unlike renaming, never replaces a file that somebody else has made meanwhile.
+        fs::hard_link(&draft, path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::Exists(name.clone()),
+            _ => io_error(&name, &error),
+        })
+    });
+    let removed = fs::remove_file(&draft);
+    made?;
+    removed.map_err(|error| io_error(&draft.display().to_string(), &error))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| io_error(&name, &error))
+}
+
+fn write_new(path: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    // Nobody else has any business with the hashes of secrets.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let name = path.display().to_string();
+    let file = options.open(path).map_err(|error| io_error(&name, &error))?;
+    write_empty(&name, FileBackend::new(file).map_err(failed)?)
+}
+
+/// Writes an empty store onto an empty medium.
+pub(super) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(), StoreError> {
+    const CACHE_BYTES: usize = 1 << 20;
+    let database = open_database(name, medium, CACHE_BYTES, false)?;
+    let mut txn = database.begin_write().map_err(failed)?;
+    txn.set_quick_repair(true);
+    let mut draft = Draft::open(&txn)?;
+    let (key, value) = rows::format_line();
+    draft.put(Table::Meta, key, &value)?;
+    drop(draft);
+    txn.commit().map_err(failed)?;
+    database.close().map_err(failed)
+}
+
+fn open_file(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
+    let backend = FileBackend::new(options.open(path)?).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(Box::new(backend))
+}
+
+fn io_error(name: &str, error: &io::Error) -> StoreError {
+    StoreError::Io(format!("{name}: {error}"))
+}

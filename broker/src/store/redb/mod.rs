@@ -1,0 +1,91 @@
+//! The backend on disk: an embedded database with one writer.
+
+mod database;
+mod errors;
+mod file;
+mod medium;
+mod queue;
+mod tables;
+mod writer;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use wakemq_protocol::Timestamp;
+
+pub use medium::OpenMedium;
+
+use self::database::Shared;
+use self::queue::Queued;
+use super::batch::{Job, job};
+use super::claims::Claims;
+use super::kv::ReadKv;
+use super::shared::{Backend, SharedStore};
+use super::{Store, StoreError, logic};
+
+pub(super) use file::{create, open};
+
+/// Opens a store on a medium that `open` opens: at first, and again after each failure of the medium.
+///
+/// This is how tests and benchmarks put something slow or failing under a store; [`super::open`] opens a file.
+/// The database in it is made by [`super::create`].
+pub fn open_on(open: Box<OpenMedium>, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
+    open_named("on the given medium".into(), open, cache_bytes, now)
+}
+
+fn open_named(
+    name: String,
+    open: Box<OpenMedium>,
+    cache_bytes: usize,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let claims = Arc::new(Claims::default());
+    let shared = Arc::new(Shared::open(name, open, cache_bytes, claims.clone())?);
+    settle(&shared, now)?;
+    let thread = std::thread::Builder::new().name("store-writer".into()).spawn({
+        let shared = shared.clone();
+        move || writer::run(&shared)
+    });
+    let writer = thread.map_err(|error| StoreError::Io(format!("no thread for the writer: {error}")))?;
+    Ok(Arc::new(SharedStore::new(OnDisk { shared, writer: Some(writer) }, claims)))
+}
+
+/// Ends what the connections of a former process carried, where that is due.
+fn settle(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
+    let (job, mut result) = job(move |batch| logic::settle_loose(batch, now));
+    writer::run_batch(shared, vec![Queued::alone(job)]);
+    let changes = result.try_recv().map_err(|_| StoreError::Closed)??;
+    if !changes.is_empty() {
+        tracing::info!(commands = changes.len(), "ended commands that were on their way when the broker ended");
+    }
+    Ok(())
+}
+
+/// A database and the thread that writes it; dropping it writes what is queued.
+struct OnDisk {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Backend for OnDisk {
+    fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.shared.read(work)
+    }
+
+    fn queue(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.shared.queue.put(job, false)
+    }
+
+    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.shared.queue.put(job, true)
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(Err(_)) = self.writer.take().map(JoinHandle::join) {
+            tracing::error!("the store's writer ended in a panic");
+        }
+    }
+}

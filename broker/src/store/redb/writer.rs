@@ -1,0 +1,71 @@
+//! The one writer: runs all that waits in one transaction, and flushes once for all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ::redb::Durability;
+
+use super::database::Shared;
+use super::errors::failed;
+use super::queue::Queued;
+use super::tables::Draft;
+use crate::store::StoreError;
+use crate::store::batch::Batch;
+use crate::store::claims::Effect;
+
+/// Runs batches until the queue is closed.
+pub(super) fn run(shared: &Shared) {
+    while let Some(jobs) = shared.queue.take() {
+        run_batch(shared, jobs);
+    }
+}
+
+/// Runs jobs as one batch and answers them.
+pub(super) fn run_batch(shared: &Shared, mut jobs: Vec<Queued>) {
+    let mut effects = Vec::new();
+    let unwritable = shared.recover().err();
+    // A panic in the database, or in us, must not end all writing; the transaction is rolled back by it.
+    let result = catch_unwind(AssertUnwindSafe(|| write(shared, &mut jobs, unwritable, &mut effects)))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("a batch ended in a panic; see the log".into())));
+    shared.claims.resolve(effects, result.is_ok());
+    if result.is_err() {
+        shared.note_failure();
+        // Before the answers, so that those who go on by reading find it readable.
+        if let Err(error) = shared.recover() {
+            tracing::warn!(%error, "the store cannot be written");
+        }
+    }
+    for Queued { job, .. } in jobs {
+        job.answer(result.clone());
+    }
+}
+
+/// Runs jobs in one transaction; where nothing changes, or nothing can be written, nothing is.
+fn write(
+    shared: &Shared,
+    jobs: &mut [Queued],
+    unwritable: Option<StoreError>,
+    effects: &mut Vec<Effect>,
+) -> Result<(), StoreError> {
+    shared.with_database(|database| {
+        let mut txn = database.begin_write().map_err(failed)?;
+        txn.set_durability(Durability::Immediate).map_err(failed)?;
+        // Two phases, so that a damaged file is told from an interrupted commit, and a fast way back after a crash.
+        txn.set_quick_repair(true);
+        let mut draft = Draft::open(&txn)?;
+        let mut batch = Batch::new(&mut draft, &shared.claims, effects);
+        let result = jobs.iter_mut().try_for_each(|queued| queued.job.run(&mut batch));
+        let dirty = batch.is_dirty();
+        drop(draft);
+        match (result, unwritable) {
+            (Ok(()), None) if dirty => txn.commit().map_err(failed),
+            (Ok(()), Some(error)) if dirty => {
+                txn.abort().map_err(failed)?;
+                Err(error)
+            }
+            (result, _) => {
+                txn.abort().map_err(failed)?;
+                result
+            }
+        }
+    })
+}

@@ -1,0 +1,109 @@
+//! The inbox and its claims.
+
+use wakemq_protocol::{CommandState, Priority};
+
+use super::fixture::*;
+use crate::store::{Epoch, NewCommand, Transition, Verdict};
+
+super::for_each_backend!(
+    priority_then_acceptance,
+    what_is_carried_is_not_given_twice,
+    the_time_to_live_is_what_remains,
+    a_newer_claim_takes_over,
+    a_stale_epoch_changes_nothing,
+    an_acknowledgement_counts_under_its_epoch,
+    what_was_let_go_is_given_again_in_order,
+    what_has_expired_is_not_given,
+);
+
+async fn priority_then_acceptance(bench: &Bench) {
+    let priorities = [Priority::Low, Priority::High, Priority::Normal, Priority::High, Priority::Low];
+    for (number, priority) in (1..).zip(priorities) {
+        bench.accept(NewCommand { submission: submission(None, priority), ..new(number) }, 0).await;
+    }
+    let epoch = bench.claim(1).await;
+    let page = bench.store.inbox(&agent("a"), epoch, 3, at(1)).await.unwrap();
+    let ids: Vec<_> = page.commands.iter().map(|command| command.id).collect();
+    assert_eq!(ids, [id(2), id(4), id(3)]);
+    assert_eq!(bench.inbox(epoch, 1).await, [id(1), id(5)]);
+}
+
+async fn what_is_carried_is_not_given_twice(bench: &Bench) {
+    bench.accept(new(1), 0).await;
+    let epoch = bench.claim(1).await;
+    assert_eq!(bench.inbox(epoch, 1).await, [id(1)]);
+    assert!(bench.inbox(epoch, 1).await.is_empty());
+    assert_eq!(bench.state(1).await, CommandState::Sent);
+}
+
+async fn the_time_to_live_is_what_remains(bench: &Bench) {
+    bench.accept(in_slot(1, "s"), 0).await;
+    let epoch = bench.claim(0).await;
+    let page = bench.store.inbox(&agent("a"), epoch, 1, at(600)).await.unwrap();
+    let [command] = &page.commands[..] else { panic!("not one command") };
+    assert_eq!((command.ttl, command.issued, &*command.by), (3000, at(0), "op:test"));
+    assert_eq!(command.slot.as_ref().map(|slot| slot.as_str()), Some("s"));
+}
+
+async fn a_newer_claim_takes_over(bench: &Bench) {
+    bench.accept(new(1), 0).await;
+    let old = bench.claim(1).await;
+    bench.inbox(old, 1).await;
+    let claim = bench.store.claim(&agent("A"), "node", at(2)).await.unwrap();
+    assert!(claim.epoch > old);
+    assert_eq!(told(&claim.changes), [(id(1), CommandState::Queued)]);
+    assert!(bench.store.inbox(&agent("a"), old, 16, at(2)).await.unwrap().stale);
+    assert_eq!(bench.inbox(claim.epoch, 2).await, [id(1)]);
+}
+
+async fn a_stale_epoch_changes_nothing(bench: &Bench) {
+    bench.accept(new(1), 0).await;
+    let old = bench.claim(1).await;
+    let epoch = bench.claim(1).await;
+    bench.inbox(epoch, 1).await;
+    assert_eq!(bench.release(old, 2).await.verdict, Verdict::Stale);
+    assert_eq!(bench.state(1).await, CommandState::Sent);
+    assert_eq!(bench.acknowledge(1, old, 2).await, Verdict::Stale);
+    assert_eq!(bench.acknowledge(1, Epoch(99), 2).await, Verdict::Stale);
+    let failed = Transition::Failed { agent: agent("a"), id: id(1), epoch: old, detail: "too large".into() };
+    assert_eq!(bench.record(failed, 2).await.verdict, Verdict::Stale);
+    assert_eq!(bench.release(epoch, 3).await.verdict, Verdict::Applied);
+    assert_eq!(bench.release(epoch, 3).await.verdict, Verdict::Stale, "it has ended");
+    assert!(bench.store.inbox(&agent("a"), epoch, 16, at(3)).await.unwrap().stale);
+}
+
+async fn an_acknowledgement_counts_under_its_epoch(bench: &Bench) {
+    bench.accept(new(1), 0).await;
+    let epoch = bench.claim(1).await;
+    assert_eq!(bench.acknowledge(1, epoch, 1).await, Verdict::Stale, "it is not carried");
+    bench.inbox(epoch, 1).await;
+    let other = Transition::Acknowledged { agent: agent("b"), id: id(1), epoch };
+    assert_eq!(bench.record(other, 2).await.verdict, Verdict::Unknown);
+    assert_eq!(bench.acknowledge(2, epoch, 2).await, Verdict::Unknown);
+    let acknowledged = Transition::Acknowledged { agent: agent("a"), id: id(1), epoch };
+    let recorded = bench.record(acknowledged, 2).await;
+    assert_eq!(recorded.verdict, Verdict::Applied);
+    assert_eq!(told(&recorded.changes), [(id(1), CommandState::Acknowledged)]);
+    assert_eq!(bench.pending().await, 0);
+    assert!(bench.release(epoch, 3).await.changes.is_empty());
+    assert_eq!(bench.state(1).await, CommandState::Acknowledged);
+}
+
+async fn what_was_let_go_is_given_again_in_order(bench: &Bench) {
+    for number in 1..=3 {
+        bench.accept(new(number), 0).await;
+    }
+    let epoch = bench.claim(1).await;
+    bench.inbox(epoch, 1).await;
+    bench.acknowledge(2, epoch, 2).await;
+    let changes = told(&bench.release(epoch, 3).await.changes);
+    assert_eq!(changes, [(id(1), CommandState::Queued), (id(3), CommandState::Queued)]);
+    let epoch = bench.claim(4).await;
+    assert_eq!(bench.inbox(epoch, 4).await, [id(1), id(3)]);
+}
+
+async fn what_has_expired_is_not_given(bench: &Bench) {
+    bench.accept(NewCommand { expires: at(10), ..new(1) }, 0).await;
+    let epoch = bench.claim(1).await;
+    assert!(bench.inbox(epoch, 10).await.is_empty());
+}

@@ -1,0 +1,178 @@
+//! A store with an agent or two, and short words for what the tests do with it.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use wakemq_protocol::{
+    AgentId, CommandId, CommandState, GroupPath, Kind, Outcome, Priority, Receipt, ReceiptState, SecretHash, SlotChoice,
+    Submission, Timestamp,
+};
+
+use crate::store::{
+    self, AdminOp, AdminOutcome, Change, Delivery, Durability, Epoch, NewCommand, Query, Recorded, Rows, Store,
+    StoreError, Submitted, Transition, Verdict,
+};
+
+pub(super) const CACHE_BYTES: usize = 1 << 20;
+
+/// A store with the agents `a` and `b` in the group `g/h`.
+pub(super) struct Bench {
+    pub(super) store: Arc<dyn Store>,
+    _dir: Option<TempDir>,
+}
+
+pub(super) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_unix_ms(1_800_000_000_000 + secs * 1000)
+}
+
+pub(super) fn id(number: u64) -> CommandId {
+    CommandId::from_parts(number, &[0; 10])
+}
+
+pub(super) fn agent(name: &str) -> AgentId {
+    name.parse().unwrap()
+}
+
+pub(super) fn group(path: &str) -> GroupPath {
+    path.parse().unwrap()
+}
+
+pub(super) fn secret(number: u8) -> SecretHash {
+    SecretHash([number; 32])
+}
+
+pub(super) fn submission(slot: Option<&str>, priority: Priority) -> Submission {
+    let slot = slot.map_or(SlotChoice::Never, |slot| SlotChoice::Named(slot.parse().unwrap()));
+    Submission { slot, priority, ..Submission::new(Kind::Wake) }
+}
+
+/// A command for `a`, without a slot, accepted for an hour from `at(0)`.
+pub(super) fn new(number: u64) -> NewCommand {
+    NewCommand {
+        id: id(number),
+        by: "op:test".into(),
+        scope: GroupPath::root(),
+        agent: agent("a"),
+        submission: submission(None, Priority::Normal),
+        expires: at(3600),
+        delivery: Delivery::Inbox,
+    }
+}
+
+pub(super) fn in_slot(number: u64, slot: &str) -> NewCommand {
+    NewCommand { submission: submission(Some(slot), Priority::Normal), ..new(number) }
+}
+
+pub(super) fn receipt(number: u64, state: ReceiptState) -> Receipt {
+    Receipt { id: id(number), state, detail: Some("said so".into()) }
+}
+
+/// The ids and states of changes.
+pub(super) fn told(changes: &[Change]) -> Vec<(CommandId, CommandState)> {
+    changes.iter().map(|change| (change.update.id, change.update.outcome.state)).collect()
+}
+
+/// What an accepted command is told as, and what it did to others.
+pub(super) fn accepted(submitted: Submitted) -> (Outcome, Vec<Change>) {
+    match submitted {
+        Submitted::Accepted { outcome, changes } => (outcome, changes),
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+pub(super) async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {
+    let create = |(name, number)| AdminOp::CreateAgent {
+        agent: agent(name),
+        group: group("g/h"),
+        secret: secret(number),
+    };
+    let ops = [("a", 1), ("b", 2)].map(create).into();
+    let outcomes = store.write(ops, Durability::Flushed, at(0)).await.unwrap();
+    assert_eq!(outcomes, [AdminOutcome::Done, AdminOutcome::Done]);
+    store
+}
+
+impl Bench {
+    pub(super) async fn in_memory() -> Self {
+        Self { store: with_agents(store::memory()).await, _dir: None }
+    }
+
+    pub(super) async fn on_disk() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        store::create(&path).unwrap();
+        let store = store::open(&path, CACHE_BYTES, at(0)).unwrap();
+        Self { store: with_agents(store).await, _dir: Some(dir) }
+    }
+
+    pub(super) async fn submit(&self, command: NewCommand, secs: i64) -> Submitted {
+        self.store.submit(vec![command], at(secs)).await.unwrap().remove(0)
+    }
+
+    pub(super) async fn accept(&self, command: NewCommand, secs: i64) -> Vec<Change> {
+        accepted(self.submit(command, secs).await).1
+    }
+
+    pub(super) async fn claim(&self, secs: i64) -> Epoch {
+        self.store.claim(&agent("a"), "node", at(secs)).await.unwrap().epoch
+    }
+
+    pub(super) async fn inbox(&self, epoch: Epoch, secs: i64) -> Vec<CommandId> {
+        let page = self.store.inbox(&agent("a"), epoch, 16, at(secs)).await.unwrap();
+        page.commands.iter().map(|command| command.id).collect()
+    }
+
+    pub(super) async fn record(&self, transition: Transition, secs: i64) -> Recorded {
+        self.store.record(vec![transition], at(secs)).await.unwrap().remove(0)
+    }
+
+    pub(super) async fn acknowledge(&self, number: u64, epoch: Epoch, secs: i64) -> Verdict {
+        let transition = Transition::Acknowledged { agent: agent("a"), id: id(number), epoch };
+        self.record(transition, secs).await.verdict
+    }
+
+    pub(super) async fn cancel(&self, number: u64, secs: i64) -> Recorded {
+        self.record(Transition::Cancel { id: id(number), scope: GroupPath::root() }, secs).await
+    }
+
+    pub(super) async fn receive(&self, number: u64, state: ReceiptState, secs: i64) -> Recorded {
+        let receipt = receipt(number, state);
+        self.record(Transition::Receipt { agent: agent("a"), receipt }, secs).await
+    }
+
+    pub(super) async fn release(&self, epoch: Epoch, secs: i64) -> Recorded {
+        self.record(Transition::Release { agent: agent("a"), epoch }, secs).await
+    }
+
+    pub(super) async fn sweep(&self, max: usize, secs: i64) -> Recorded {
+        self.record(Transition::Sweep { max }, secs).await
+    }
+
+    pub(super) async fn outcome(&self, number: u64) -> Outcome {
+        self.store.command(id(number)).await.unwrap().expect("the command is known").outcome
+    }
+
+    pub(super) async fn state(&self, number: u64) -> CommandState {
+        self.outcome(number).await.state
+    }
+
+    pub(super) async fn is_known(&self, number: u64) -> bool {
+        self.store.command(id(number)).await.unwrap().is_some()
+    }
+
+    pub(super) async fn pending(&self) -> u32 {
+        match self.store.read(Query::Agent(agent("a"))).await.unwrap() {
+            Rows::Agents(rows) => rows[0].pending,
+            Rows::Healthy => panic!("not what was asked"),
+        }
+    }
+
+    pub(super) async fn admin(&self, op: AdminOp, secs: i64) -> AdminOutcome {
+        self.store.write(vec![op], Durability::Flushed, at(secs)).await.unwrap().remove(0)
+    }
+}
+
+/// Tells whether a call failed because of the medium.
+pub(super) fn is_io<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Io(_)))
+}

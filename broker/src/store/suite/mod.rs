@@ -1,0 +1,31 @@
+//! One suite for every backend: each test is run on a store in memory and on one in a file.
+
+mod admin;
+mod delivery;
+mod fixture;
+mod lifecycle;
+mod slots;
+mod submit;
+
+/// Makes a test of each function, once for each backend.
+macro_rules! for_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(&$crate::store::suite::fixture::Bench::in_memory().await).await;
+                }
+            )+
+        }
+        mod on_disk {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(&$crate::store::suite::fixture::Bench::on_disk().await).await;
+                }
+            )+
+        }
+    };
+}
+pub(super) use for_each_backend;
