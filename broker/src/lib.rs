@@ -4,8 +4,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod door;
 pub mod engine;
 pub mod http;
+pub mod init;
 pub mod mqtt;
 pub mod registry;
 pub mod store;

@@ -141,7 +141,7 @@ impl Default for Store {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_connections: 100_000,
+            max_connections: 50_000,
             handshakes_in_progress: 512,
             handshake_secs: 10,
             connect_secs: 10,

@@ -93,7 +93,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// The process can serve: it is not shutting down, and its store can be read.
 pub(super) async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Refusal> {
-    if shared.drain.is_cancelled() {
+    if *shared.draining.borrow() {
         return Err(Refusal::new(Kind::Draining, "connect to another broker, or wait for its return"));
     }
     match tokio::time::timeout(HEALTH_LIMIT, shared.engine.check_store()).await {

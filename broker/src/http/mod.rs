@@ -25,8 +25,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
 use crate::engine::Engine;
@@ -40,7 +39,7 @@ const HEAD_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct Http {
     router: Router,
-    drain: CancellationToken,
+    draining: watch::Receiver<bool>,
 }
 
 /// What the handlers share.
@@ -49,23 +48,20 @@ struct Shared {
     engine: Arc<Engine>,
     /// One import at a time.
     imports: Arc<Semaphore>,
-    drain: CancellationToken,
+    draining: watch::Receiver<bool>,
 }
 
 impl Http {
     /// Makes the interface to an engine.
     ///
-    /// When `drain` is cancelled, `/readyz` says so, and each connection ends after the request that it is at.
-    pub fn new(engine: Arc<Engine>, drain: CancellationToken) -> Self {
-        let shared = Shared { engine, imports: Arc::new(Semaphore::new(1)), drain: drain.clone() };
-        Self { router: router(shared), drain }
+    /// When `draining` becomes true, `/readyz` says so, and each connection ends after the request that it is at.
+    pub fn new(engine: Arc<Engine>, draining: watch::Receiver<bool>) -> Self {
+        let shared = Shared { engine, imports: Arc::new(Semaphore::new(1)), draining: draining.clone() };
+        Self { router: router(shared), draining }
     }
 
     /// Serves one connection until it ends; dropping the future closes it at once.
-    ///
-    /// # Errors
-    /// What ended the connection other than its orderly end: not of interest to anybody but the log.
-    pub async fn serve_connection<S>(&self, io: S, peer: SocketAddr) -> Result<(), hyper::Error>
+    pub async fn serve_connection<S>(&self, io: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -88,11 +84,17 @@ impl Http {
             .max_buf_size(4 * HEAD_MAX)
             .serve_connection(TokioIo::new(io), service);
         let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = self.drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        let mut draining = self.draining.clone();
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = begun(&mut draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "an HTTP connection broke off");
         }
-        connection.await
     }
 
     /// Answers one request that did not come over a connection.
@@ -102,6 +104,11 @@ impl Http {
             Err(never) => match never {},
         }
     }
+}
+
+/// Waits until the broker drains; a sender that is gone took the broker with it.
+async fn begun(draining: &mut watch::Receiver<bool>) {
+    draining.wait_for(|draining| *draining).await.ok();
 }
 
 fn router(shared: Shared) -> Router {
