@@ -70,6 +70,16 @@ pub(super) fn connect(frame: &[u8]) -> Result<ConnectNotes, DecodeError> {
     checked.map_err(|error| error.answered_in(level))
 }
 
+/// Tells which version a CONNECT asks for, as far as its beginning is there.
+pub(super) fn level_of(beginning: &[u8]) -> Option<ProtocolLevel> {
+    let mut reader = Reader::new(beginning);
+    if reader.byte().ok()? >> 4 != CONNECT {
+        return None;
+    }
+    while reader.byte().ok()? & 0x80 != 0 {}
+    protocol(&mut reader).map_or_else(|error| error.level, Some)
+}
+
 /// Reads the protocol's name and version (§3.1.2.1).
 fn protocol(reader: &mut Reader<'_>) -> Result<ProtocolLevel, DecodeError> {
     let unsupported = |detail| DecodeError::new(ReasonCode::UnsupportedProtocolVersion, detail);

@@ -37,6 +37,13 @@ pub fn decode_connect(frame: &[u8]) -> Result<Connect, DecodeError> {
     connect.map_err(|error| error.answered_in(notes.level))
 }
 
+/// Tells in which version a CONNECT is to be answered whose frame is not whole, because it is too large.
+///
+/// `None`: not at all; it is no CONNECT, or too little of it has come.
+pub fn connect_level(beginning: &[u8]) -> Option<ProtocolLevel> {
+    check::level_of(beginning)
+}
+
 /// Decodes any later packet: one whole frame, on a connection of that level.
 ///
 /// # Errors

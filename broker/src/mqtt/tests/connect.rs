@@ -1,4 +1,4 @@
-use super::super::{DecodeError, decode_connect};
+use super::super::{DecodeError, Frame, connect_level, decode_connect, frame};
 use super::*;
 use wakemq_core::packet::{Connect, QoS, ReasonCode as R, Will};
 
@@ -202,4 +202,17 @@ fn a_frame_must_be_whole_and_alone() {
         assert!(decode_connect(&frame[..end]).is_err());
     }
     assert!(decode_connect(&[&frame[..], &[0xc0, 0]].concat()).is_err());
+}
+
+#[test]
+fn the_version_shows_before_the_packet_is_whole() {
+    for level in [V4, V5] {
+        let large = connect(level, 0xc2, &[], &[s("a"), s("u"), b(&[0; 5_000])]);
+        let beginning = &large[..11];
+        assert_eq!(frame(beginning, 4096), Frame::TooLarge(large.len()));
+        assert_eq!(connect_level(beginning), Some(level));
+        assert_eq!(connect_level(&large[..9]), None);
+    }
+    assert_eq!(connect_level(&[0x30, 0xff, 0xff, 0x03, 0, 4, b'M', b'Q', b'T', b'T', 4]), None);
+    assert_eq!(connect_level(&[]), None);
 }

@@ -45,7 +45,7 @@ fn the_seeds_are_good() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4_000), ..ProptestConfig::default() })]
 
     #[test]
     fn any_bytes(level in level(), bytes in prop::collection::vec(any::<u8>(), 0..80)) {
