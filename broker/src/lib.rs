@@ -10,5 +10,6 @@ pub mod http;
 pub mod init;
 pub mod mqtt;
 pub mod registry;
+pub mod server;
 pub mod store;
 pub mod transport;

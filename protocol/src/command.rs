@@ -23,6 +23,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns the kind under which a submission is recorded that could not be read.
+    pub fn unreadable() -> Self {
+        Self::Other(Slot("unreadable".into()))
+    }
+
     /// Returns the word on the wire.
     pub fn as_str(&self) -> &str {
         match self {

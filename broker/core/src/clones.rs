@@ -13,10 +13,10 @@ const CALM_MS: u64 = 60_000;
 const ENTRIES_MAX: usize = 10_000;
 
 /// One process of an agent, as its CONNECT tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
-    /// The user property `instance`.
-    pub id: String,
+    /// A hash of the user property `instance`: a broker holds one for each connected agent.
+    pub id: u64,
     /// Where it connects from.
     pub address: IpAddr,
 }
@@ -75,8 +75,8 @@ impl Clones {
         }
         self.make_room(now_ms);
         let cloned = alternates || was_cloned;
-        self.takeovers.insert(agent.clone(), Takeover { replaced: older.clone(), at_ms: now_ms, cloned });
-        if cloned { CloneVerdict::Cloned { other: older.clone() } } else { CloneVerdict::Fine }
+        self.takeovers.insert(agent.clone(), Takeover { replaced: *older, at_ms: now_ms, cloned });
+        if cloned { CloneVerdict::Cloned { other: *older } } else { CloneVerdict::Fine }
     }
 
     fn make_room(&mut self, now_ms: u64) {
@@ -95,21 +95,21 @@ impl Clones {
 mod tests {
     use super::*;
 
-    fn instance(id: &str) -> Instance {
-        Instance { id: id.into(), address: IpAddr::from([127, 0, 0, 1]) }
+    fn instance(id: u64) -> Instance {
+        Instance { id, address: IpAddr::from([127, 0, 0, 1]) }
     }
 
     #[test]
     fn a_restart_is_fine_and_an_alternation_is_a_clone() {
         let agent: AgentId = "a".parse().unwrap();
-        let (x, y, z) = (instance("x"), instance("y"), instance("z"));
+        let (x, y, z) = (instance(1), instance(2), instance(3));
         let mut clones = Clones::default();
         assert_eq!(clones.judge(&agent, &x, &x, 0), CloneVerdict::Fine, "a lost connection");
         assert_eq!(clones.judge(&agent, &x, &y, 1_000), CloneVerdict::Fine, "a restart");
         assert_eq!(clones.judge(&agent, &y, &z, 2_000), CloneVerdict::Fine, "another restart");
-        assert_eq!(clones.judge(&agent, &z, &y, 3_000), CloneVerdict::Cloned { other: z.clone() });
+        assert_eq!(clones.judge(&agent, &z, &y, 3_000), CloneVerdict::Cloned { other: z });
         assert_eq!(clones.judge(&agent, &y, &z, 33_000), CloneVerdict::Wait { secs: 30 });
-        assert_eq!(clones.judge(&agent, &y, &z, 63_000), CloneVerdict::Cloned { other: y.clone() });
+        assert_eq!(clones.judge(&agent, &y, &z, 63_000), CloneVerdict::Cloned { other: y });
         assert_eq!(clones.judge(&agent, &z, &y, 63_000 + MEMORY_MS), CloneVerdict::Fine, "long forgotten");
     }
 }

@@ -24,7 +24,7 @@ const RESPONSES_IN_FLIGHT_MAX: u16 = 256;
 pub enum OperatorAction {
     /// Send a packet.
     Send(ServerPacket),
-    /// Submit a command; answer with `handle_submitted`, in order.
+    /// Submit a command; answer with `handle_submitted` or `handle_store_failed`.
     Submit(SubmitRequest),
     /// Log something that a person should look at.
     Warn(String),
@@ -169,24 +169,36 @@ impl OperatorSession {
         }
     }
 
-    /// Takes what became of a submission: accepted (or accepted before), or refused.
-    pub fn handle_submitted(&mut self, packet_id: Option<u16>, result: Result<(), Refusal>) {
-        match result {
-            Ok(()) => self.puback(packet_id, ReasonCode::Success, None),
-            Err(refusal) => self.refuse(packet_id, refusal),
-        }
+    /// Puts an action back that was polled too early: it is the next one again.
+    pub fn put_back(&mut self, action: OperatorAction) {
+        self.actions.push_front(action);
     }
 
-    /// Notes that the store cannot write: nothing was accepted.
-    pub fn handle_store_failed(&mut self, packet_id: Option<u16>) {
+    /// Takes what became of submissions, by the packet ids of their PUBACKs. The answers go in front of all that
+    /// waits, because acknowledgements keep the order of what they acknowledge (MQTT 5 §4.6).
+    pub fn handle_submitted(&mut self, replies: Vec<(Option<u16>, Result<(), Refusal>)>) {
+        let waiting = std::mem::take(&mut self.actions);
+        for (packet_id, reply) in replies {
+            match reply {
+                Ok(()) => self.puback(packet_id, ReasonCode::Success, None),
+                Err(refusal) => self.refuse(packet_id, refusal),
+            }
+        }
+        self.actions.extend(waiting);
+    }
+
+    /// Notes that the store cannot write: nothing of these was accepted.
+    pub fn handle_store_failed(&mut self, packet_ids: Vec<Option<u16>>) {
         let text = "the broker's store cannot write at the moment; nothing was accepted, try again";
+        let waiting = std::mem::take(&mut self.actions);
         match self.level {
             // 3.1.1 has no PUBACK that says no, and an unanswered one would wait for ever.
             ProtocolLevel::V4 => self.close(End::new(ReasonCode::ServerUnavailable, text)),
-            ProtocolLevel::V5 => {
+            ProtocolLevel::V5 => packet_ids.into_iter().for_each(|packet_id| {
                 self.puback(packet_id, ReasonCode::ImplementationSpecificError, Some(text.to_owned()));
-            }
+            }),
         }
+        self.actions.extend(waiting);
     }
 
     /// Takes a response: it is sent if the operator subscribes to its topic, at the quality it asked for.

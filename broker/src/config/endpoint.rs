@@ -34,6 +34,11 @@ impl Endpoint {
         &self.host
     }
 
+    /// Tells whether the endpoint names a port.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Writes the endpoint with its own port, or else once with each of `ports`.
     pub fn with_ports(&self, ports: &[u16]) -> Vec<String> {
         let own = self.port.as_slice();

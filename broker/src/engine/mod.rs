@@ -1,16 +1,24 @@
 //! The engine: the only part that sees both the store and the registry of live connections.
 //!
-//! Commands and administration each have a file of their own.
+//! What publishers, agents and administrators ask of it has a file each.
 
 mod admin;
+mod commands;
+mod delivery;
+mod followers;
 mod rights;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use followers::Followers;
 
 use crate::clock::Clock;
+use crate::registry::{Mailbox, Registry};
 use crate::store::Store;
 
 pub use admin::{PAGE_MAX, create_operator};
+pub use commands::Reply;
 pub use rights::{EngineError, Operator};
 
 /// Accepts commands, hands them to connections, and records what becomes of them.
@@ -19,6 +27,48 @@ pub struct Engine {
     pub(crate) clock: Clock,
     /// What agents are told at enrolment: where to connect, and the CA.
     pub(crate) advertise: Advertise,
+    pub(crate) registry: Registry,
+    followers: Followers,
+    /// Counts revocations, so that a connection that was authenticated before one and arrives after it is noticed.
+    revocations: AtomicU64,
+}
+
+impl Engine {
+    /// Makes an engine over a store.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, advertise: Advertise) -> Self {
+        Self {
+            store,
+            clock,
+            advertise,
+            registry: Registry::default(),
+            followers: Followers::default(),
+            revocations: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the live connections.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns engine time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Returns how many revocations there were; see [`arrive`](Self::arrive) for what it is compared with.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Forgets an operator's connection that has ended.
+    pub fn operator_left(&self, mailbox: &Mailbox) {
+        self.followers.unbind_all(mailbox);
+    }
+
+    fn note_revocation(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// What agents are told at enrolment.

@@ -80,7 +80,7 @@ pub(super) fn accepted(submitted: Submitted) -> (Outcome, Vec<Change>) {
     }
 }
 
-pub(super) async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {
+async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {
     let create = |(name, number)| AdminOp::CreateAgent {
         agent: agent(name),
         group: group("g/h"),
@@ -93,8 +93,18 @@ pub(super) async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {
 }
 
 impl Bench {
+    /// Creates the agents in a store.
+    pub(super) async fn on(store: Arc<dyn Store>) -> Self {
+        Self { store: with_agents(store).await, _dir: None }
+    }
+
+    /// A store that has the agents already.
+    pub(super) fn again(store: Arc<dyn Store>) -> Self {
+        Self { store, _dir: None }
+    }
+
     pub(super) async fn in_memory() -> Self {
-        Self { store: with_agents(store::memory()).await, _dir: None }
+        Self::on(store::memory()).await
     }
 
     pub(super) async fn on_disk() -> Self {

@@ -4,6 +4,9 @@ mod admin;
 mod delivery;
 mod fixture;
 mod lifecycle;
+mod medium;
+mod opening;
+mod race;
 mod slots;
 mod submit;
 
@@ -29,3 +32,21 @@ macro_rules! for_each_backend {
     };
 }
 pub(super) use for_each_backend;
+
+/// The same, on two threads.
+macro_rules! for_each_backend_in_parallel {
+    ($($test:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                $test(&$crate::store::suite::fixture::Bench::in_memory().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_disk() {
+                $test(&$crate::store::suite::fixture::Bench::on_disk().await).await;
+            }
+        )+
+    };
+}
+pub(super) use for_each_backend_in_parallel;

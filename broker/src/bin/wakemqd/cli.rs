@@ -1,0 +1,118 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use wakemq_broker::config::{Endpoint, Level};
+
+use crate::exit::Exit;
+
+/// The WakeMQ broker: holds one permanent connection for each agent, accepts commands, and loses none.
+#[derive(Debug, Parser)]
+#[command(name = "wakemqd", version, after_help = Exit::table(), subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Make a data directory: CA, server certificate, configuration, store, and the first administrator.
+    ///
+    /// Nothing that is there is overwritten. Keep `ca.key` and `operator.toml` to yourself: who can read them is
+    /// the broker's CA, or its administrator.
+    Init(InitArgs),
+    /// Run the broker on a data directory.
+    ///
+    /// Prints `listening IP:PORT` to standard output for each address, once everybody can connect; the log goes
+    /// to standard error. SIGTERM or Ctrl-C ends it in order, a second one at once.
+    Run(RunArgs),
+    /// Try it out: make a data directory if there is none, run on this machine alone, and say what to type next.
+    Dev(DevArgs),
+    /// Issue the server's certificate anew, valid for 825 days, by the CA and for the key in the data directory.
+    ///
+    /// Agents notice nothing. The broker takes it up at its next start.
+    Renew(InitArgs),
+    /// Check a configuration file, and name what is wrong in it.
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// A name or IP address under which agents and operators reach the broker; may be given several times.
+    /// Without it the machine's own name. The certificate also holds that, localhost, 127.0.0.1 and ::1.
+    #[arg(long = "host", value_name = "NAME", value_parser = host)]
+    pub(crate) hosts: Vec<Endpoint>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The data directory, which `wakemqd init` has made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The configuration; without it `wakemqd.toml` in the data directory, if there is one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", default_value = "wakemq-dev")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Listen here instead of where the configuration says (`dev`: 127.0.0.1:8883 and 127.0.0.1:8443); may be
+    /// given several times. Port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// How much is logged, instead of what the configuration says.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<Level>,
+}
+
+/// Takes a host without a port.
+fn host(text: &str) -> Result<Endpoint, String> {
+    let endpoint: Endpoint = text.parse().map_err(|_| "a host name or an IP address is needed".to_owned())?;
+    if endpoint.has_port() {
+        return Err("a host without a port is needed; ports are in [listen] of the configuration".to_owned());
+    }
+    Ok(endpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn hosts_have_no_port() {
+        assert!(host("broker.example").is_ok() && host("::1").is_ok());
+        assert!(host("broker.example:8883").is_err() && host("https://x").is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! An agent's connection: drives its session, and is parked most of its life.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use wakemq_core::{AgentAction, AgentSession};
+
+use super::Door;
+use super::ending::Ending;
+use super::wire::{Io, Step, Wire};
+use crate::registry::{Letter, Mail, Mailbox};
+use crate::store::{Epoch, StoreError};
+use crate::transport::timers::TimerId;
+
+/// All that belongs to one connected agent; in a box of its own, so that its task is small.
+struct Connection<S> {
+    door: Arc<Door>,
+    wire: Wire<S>,
+    session: AgentSession,
+    mailbox: Arc<Mailbox>,
+    epoch: Option<Epoch>,
+    timer: TimerId,
+    paused_until_ms: Option<u64>,
+}
+
+/// Serves an admitted agent until its connection ends.
+pub(super) async fn serve<S: Io>(
+    door: Arc<Door>,
+    wire: Wire<S>,
+    session: AgentSession,
+    mailbox: Arc<Mailbox>,
+) {
+    let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
+    let connection =
+        Box::new(Connection { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None });
+    connection.run().await;
+}
+
+impl<S: Io> Connection<S> {
+    async fn run(mut self: Box<Self>) {
+        let ending = loop {
+            if let ControlFlow::Break(ending) = Box::pin(self.handle_packets()).await {
+                break ending;
+            }
+            // Here the connection is parked.
+            let read = self.paused_until_ms.is_none();
+            let step = poll_fn(|cx| self.wire.poll_step(cx, &self.mailbox, read)).await;
+            let flow = match step {
+                Step::Bytes => ControlFlow::Continue(()),
+                Step::Mail(mail) => Box::pin(self.handle_mail(mail)).await,
+                Step::Ended(end) => ControlFlow::Break(end.into()),
+            };
+            if let ControlFlow::Break(ending) = flow {
+                break ending;
+            }
+        };
+        Box::pin(self.end(ending)).await;
+    }
+
+    async fn handle_packets(&mut self) -> ControlFlow<Ending> {
+        while self.paused_until_ms.is_none() {
+            let Some(packet) = self.wire.next_packet() else { break };
+            match packet {
+                Ok(packet) => self.session.handle_packet(packet, self.now_ms()),
+                Err(error) => return ControlFlow::Break(error.into()),
+            }
+            self.act().await?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn handle_mail(&mut self, mail: Mail) -> ControlFlow<Ending> {
+        if let Some(end) = mail.evicted {
+            self.session.handle_evicted(end);
+        }
+        for letter in mail.letters {
+            match letter {
+                Letter::Live(command) => self.session.handle_live(command),
+                Letter::Response { .. } => tracing::warn!("a response for an agent; this is a defect"),
+            }
+        }
+        if mail.inbox_changed {
+            self.session.handle_inbox_changed();
+        }
+        if mail.timer {
+            self.handle_timer();
+        }
+        self.act().await
+    }
+
+    fn handle_timer(&mut self) {
+        let now_ms = self.now_ms();
+        if self.paused_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+            self.paused_until_ms = None;
+        }
+        self.session.handle_timeout(now_ms);
+        let deadline_ms = self.paused_until_ms.unwrap_or_else(|| self.session.deadline_ms());
+        self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), deadline_ms);
+    }
+
+    /// Does all that the session asks for.
+    async fn act(&mut self) -> ControlFlow<Ending> {
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                AgentAction::Send(packet) => {
+                    if let Err(end) = self.wire.send(&packet) {
+                        return ControlFlow::Break(end.into());
+                    }
+                }
+                AgentAction::Close(end) => return ControlFlow::Break(end.into()),
+                AgentAction::Pause { until_ms } => {
+                    self.paused_until_ms = Some(until_ms);
+                    self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), until_ms);
+                }
+                AgentAction::Warn(text) => {
+                    tracing::warn!(agent = %self.session.agent(), address = %self.mailbox.address(), "{text}");
+                }
+                ask => {
+                    if let Err(error) = self.ask(ask).await {
+                        tracing::warn!(agent = %self.session.agent(), %error, "the store failed an agent");
+                        self.session.handle_store_failed();
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Asks the engine, and gives the session the answer.
+    async fn ask(&mut self, action: AgentAction) -> Result<(), StoreError> {
+        let engine = &self.door.engine;
+        let agent = self.session.agent();
+        match action {
+            AgentAction::Claim => {
+                // Without an epoch another connection has taken over, and has asked this one to end already.
+                self.epoch = engine.claim(agent, &self.mailbox).await?;
+                self.session.handle_claimed();
+            }
+            AgentAction::Release => {
+                if let Some(epoch) = self.epoch.take() {
+                    engine.release(agent, &self.mailbox, epoch).await?;
+                }
+            }
+            AgentAction::Fetch { max } => {
+                let commands = match self.epoch {
+                    Some(epoch) => engine.fetch(agent, epoch, max).await?,
+                    None => Vec::new(),
+                };
+                self.session.handle_page(commands);
+            }
+            AgentAction::Acknowledged(id) => {
+                if let Some(epoch) = self.epoch {
+                    engine.acknowledged(agent, id, epoch).await?;
+                }
+                self.session.handle_recorded();
+            }
+            AgentAction::Failed { id, detail } => {
+                if let Some(epoch) = self.epoch {
+                    engine.failed(agent, id, epoch, detail).await?;
+                }
+                self.session.handle_recorded();
+            }
+            AgentAction::Receipt { receipt, packet_id } => {
+                engine.receipt(agent, receipt).await?;
+                self.session.handle_stored(packet_id);
+            }
+            AgentAction::Facts { facts, packet_id } => {
+                engine.facts(agent, *facts).await?;
+                self.session.handle_stored(packet_id);
+            }
+            AgentAction::Send(_)
+            | AgentAction::Close(_)
+            | AgentAction::Pause { .. }
+            | AgentAction::Warn(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, ending: Ending) {
+        let Self { door, mailbox, .. } = &self;
+        let agent = self.session.agent().clone();
+        tracing::debug!(%agent, address = %mailbox.address(), %ending, "connection ends");
+        door.timers.cancel(self.timer, mailbox.id());
+        door.engine.registry().close(mailbox);
+        if let Err(error) = door.engine.depart(&agent, mailbox, self.epoch).await {
+            tracing::warn!(%agent, %error, "what the connection carried is queued again with the next one");
+        }
+        self.session.handle_closed();
+        while let Some(action) = self.session.poll_action() {
+            let will = matches!(action, AgentAction::Receipt { .. } | AgentAction::Facts { .. });
+            if will && let Err(error) = self.ask(action).await {
+                tracing::warn!(%agent, %error, "the agent's will is lost");
+            }
+        }
+        let last_words = ending.last_words(self.door.limits.return_secs);
+        self.wire.farewell(last_words).await;
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.door.engine.clock().mono_ms()
+    }
+}

@@ -1,0 +1,191 @@
+//! The CONNECT: who it is, and whether it may come in.
+
+use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use wakemq_core::login::{Claimed, Login, Refused, refusal, wrong_secret};
+use wakemq_core::packet::{Connect, ProtocolLevel, ReasonCode, ServerPacket};
+use wakemq_core::{AgentSession, OperatorSession, login};
+use wakemq_protocol::AgentId;
+use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
+
+use super::wire::{Io, Wire, WireEnd};
+use super::{Door, agent, operator};
+use crate::engine::Operator;
+use crate::mqtt::{self, DecodeError, Frame, Peer};
+use crate::registry::{Arrival, Mailbox};
+use crate::store::{Principal, Role};
+use crate::transport::socket::keepalive_idle;
+
+/// What the first packet was.
+enum First {
+    Connect(Box<Connect>),
+    /// Refused; `None` means without an answer.
+    Bad(DecodeError),
+}
+
+/// Takes the CONNECT and serves the session to its end.
+pub(super) async fn serve<S: Io>(door: Arc<Door>, mut wire: Wire<S>, address: SocketAddr) {
+    let connect = match timeout(door.limits.connect, read_connect(&mut wire)).await {
+        Ok(Ok(First::Connect(connect))) => connect,
+        Ok(Ok(First::Bad(error))) => {
+            tracing::debug!(%address, %error, "refused a first packet");
+            let answer = error.level.map(|level| {
+                wire.set_peer(Peer::unknown(level));
+                ServerPacket::ConnAck(*refusal(error.reason, error.detail))
+            });
+            return wire.farewell(answer).await;
+        }
+        Ok(Err(end)) => return tracing::debug!(%address, %end, "ended before CONNECT"),
+        Err(_) => {
+            tracing::debug!(%address, "no CONNECT in time");
+            return wire.farewell(None).await;
+        }
+    };
+    wire.set_peer(Peer::of(&connect));
+    let mailbox = door.engine.registry().open(address);
+    if *door.draining.borrow() {
+        // It came in while the others were asked to end.
+        mailbox.evict(Door::stopping());
+    }
+    match Box::pin(admit(&door, &mut wire, *connect, &mailbox)).await {
+        Ok(Admitted::Agent(session)) => agent::serve(door, wire, *session, mailbox).await,
+        Ok(Admitted::Operator(who, session, client_id)) => {
+            operator::serve(door, wire, who, *session, client_id, mailbox).await;
+        }
+        Err(refused) => {
+            door.engine.registry().close(&mailbox);
+            tracing::warn!(
+                %address, reason = refused.reason.text(), text = refused.reason_string, "refused a CONNECT"
+            );
+            wire.farewell(Some(ServerPacket::ConnAck(*refused))).await;
+        }
+    }
+}
+
+async fn read_connect<S: Io>(wire: &mut Wire<S>) -> Result<First, WireEnd> {
+    loop {
+        let bad = |reason, detail| DecodeError { reason, detail, level: Some(ProtocolLevel::V5) };
+        match mqtt::frame(wire.plain(), PACKET_MAX_UNAUTHENTICATED) {
+            Frame::NeedMore => poll_fn(|cx| wire.poll_io(cx, true)).await?,
+            Frame::Whole(len) => {
+                let connect = mqtt::decode_connect(&wire.plain()[..len]);
+                wire.consume(len);
+                return Ok(match connect {
+                    Ok(connect) => First::Connect(Box::new(connect)),
+                    Err(error) => First::Bad(error),
+                });
+            }
+            Frame::TooLarge(_) => {
+                let text = "a packet of more than 4 KiB before authentication";
+                return Ok(First::Bad(bad(ReasonCode::PacketTooLarge, text)));
+            }
+            Frame::Malformed => {
+                let text = "the remaining length is no number";
+                return Ok(First::Bad(bad(ReasonCode::MalformedPacket, text)));
+            }
+        }
+    }
+}
+
+enum Admitted {
+    Agent(Box<AgentSession>),
+    Operator(Operator, Box<OperatorSession>, String),
+}
+
+async fn admit<S: Io>(
+    door: &Door,
+    wire: &mut Wire<S>,
+    connect: Connect,
+    mailbox: &Arc<Mailbox>,
+) -> Result<Admitted, Refused> {
+    let login = login::read(connect)?;
+    let revocations = door.engine.revocations();
+    let principal = authenticate(door, &login).await?;
+    let grants = door.grants();
+    let now_ms = door.engine.clock().mono_ms();
+    let assigned = match &login.claimed {
+        Claimed::Agent(agent) => agent.to_string(),
+        Claimed::Operator(name) => format!("{name}-{}", mailbox.id().0),
+    };
+    let connack = login.admit(&assigned, &grants)?;
+    let keep_alive_max = grants.keep_alive_max_secs;
+    let admitted = match principal {
+        Principal::Agent(_) => {
+            let Claimed::Agent(agent) = login.claimed.clone() else { return Err(wrong_secret()) };
+            arrive(door, &agent, mailbox, login.connect.instance.as_deref())?;
+            if door.engine.revocations() != revocations
+                && let Err(refused) = authenticate(door, &login).await
+            {
+                door.engine.registry().leave(&agent, mailbox.id());
+                return Err(refused);
+            }
+            Admitted::Agent(Box::new(AgentSession::new(agent, login.connect, keep_alive_max, now_ms)))
+        }
+        Principal::Operator { name, role, scope } => {
+            let may_command = role >= Role::Operator;
+            let client_id =
+                connack.assigned_client_id.clone().unwrap_or_else(|| login.connect.client_id.clone());
+            door.engine.registry().operator_arrives(&name, &client_id, mailbox);
+            let session =
+                OperatorSession::new(name.clone(), may_command, login.connect, keep_alive_max, now_ms);
+            Admitted::Operator(Operator { name, role, scope }, Box::new(session), client_id)
+        }
+    };
+    let keep_alive_secs = match &admitted {
+        Admitted::Agent(session) => session.keep_alive_secs(),
+        Admitted::Operator(_, session, _) => session.keep_alive_secs(),
+    };
+    if let Err(error) = wire.io().probe_after(keepalive_idle(keep_alive_secs, door.limits.connect)) {
+        tracing::debug!(%error, "no probes on this connection");
+    }
+    if let Err(error) = wire.send(&ServerPacket::ConnAck(connack)) {
+        // The client takes no packet as large as the CONNACK: the session ends with its first step.
+        tracing::debug!(%error, "no CONNACK");
+    }
+    Ok(admitted)
+}
+
+/// Proves the secret, and that it is the one of whom the user name claims.
+async fn authenticate(door: &Door, login: &Login) -> Result<Principal, Refused> {
+    let password = login.connect.password.as_deref().unwrap_or_default();
+    let presented = std::str::from_utf8(password).map_err(|_| wrong_secret())?;
+    let found = door.engine.authenticate(presented).await.map_err(|error| {
+        tracing::warn!(%error, "nobody can be authenticated");
+        refusal(ReasonCode::ServerUnavailable, "the broker's store cannot be read at the moment")
+    })?;
+    match (&login.claimed, found) {
+        (Claimed::Agent(claimed), Some(Principal::Agent(agent))) if agent == *claimed => {
+            Ok(Principal::Agent(agent))
+        }
+        (Claimed::Operator(claimed), Some(operator @ Principal::Operator { .. })) if matches!(&operator, Principal::Operator { name, .. } if name == claimed) => {
+            Ok(operator)
+        }
+        _ => Err(wrong_secret()),
+    }
+}
+
+fn arrive(
+    door: &Door,
+    agent: &AgentId,
+    mailbox: &Arc<Mailbox>,
+    instance: Option<&str>,
+) -> Result<(), Refused> {
+    let instance = instance.map(|instance| {
+        let mut hasher = DefaultHasher::new();
+        instance.hash(&mut hasher);
+        hasher.finish()
+    });
+    match door.engine.arrive(agent, mailbox, instance) {
+        Arrival::Admitted | Arrival::Cloned { .. } => Ok(()),
+        Arrival::Wait { secs } => {
+            let text = "two instances use this identity: it was cloned; enrol one of them anew";
+            let mut refused = refusal(ReasonCode::ConnectionRateExceeded, text);
+            refused.user_properties.push(("wakemq-return".to_owned(), secs.to_string()));
+            Err(refused)
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! From the first byte to the end of the TLS handshake, and what is spoken inside.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+use tokio::time::timeout;
+use wakemq_core::packet::ProtocolLevel;
+
+use super::Door;
+use super::wire::{Io, Wire, WireEnd};
+use crate::mqtt::Peer;
+use crate::transport::client_hello::{Peek, peek};
+use crate::transport::sniff::{Sniff, sniff};
+use crate::transport::stream::TlsStream;
+use crate::transport::tls::{Scratch, Tls};
+
+/// A connection that has said what it speaks.
+pub(super) enum Opened<S> {
+    /// MQTT of some version.
+    Mqtt(Box<Wire<S>>),
+    /// HTTP/1.1.
+    Http(Box<TlsStream<S>>),
+}
+
+/// Why a connection ended before it said what it speaks.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error("it said nothing, or not enough, in time")]
+    TimedOut,
+    #[error("it does not speak TLS")]
+    NotTls,
+    #[error("its ClientHello is too long")]
+    TooLong,
+    #[error("it speaks neither MQTT nor HTTP/1.1")]
+    UnknownProtocol,
+    #[error("the broker stops")]
+    Draining,
+    #[error(transparent)]
+    Wire(#[from] WireEnd),
+}
+
+impl From<tokio::time::error::Elapsed> for OpenError {
+    fn from(_: tokio::time::error::Elapsed) -> Self {
+        Self::TimedOut
+    }
+}
+
+/// Opens a connection.
+pub(super) async fn open<S: Io>(door: &Door, io: S, address: SocketAddr) -> Result<Opened<S>, OpenError> {
+    let mut draining = door.draining.subscribe();
+    let opened = async {
+        // Boxed, so that what a handshake needs is gone from a parked connection's task.
+        let mut wire = Box::pin(timeout(door.limits.handshake, handshake(door, io))).await??;
+        let spoken = timeout(door.limits.connect, find_out(&mut wire)).await??;
+        tracing::trace!(%address, tls = ?wire.tls().version(), resumed = wire.tls().is_resumed(), ?spoken);
+        match spoken {
+            Sniff::Mqtt => Ok(Opened::Mqtt(wire)),
+            Sniff::Http => {
+                let (io, tls, plain) = wire.into_parts();
+                Ok(Opened::Http(Box::new(TlsStream::new(io, tls, plain))))
+            }
+            Sniff::Unknown | Sniff::NeedMore => {
+                wire.farewell(None).await;
+                Err(OpenError::UnknownProtocol)
+            }
+        }
+    };
+    tokio::select! {
+        opened = opened => opened,
+        _ = draining.wait_for(|draining| *draining) => Err(OpenError::Draining),
+    }
+}
+
+async fn handshake<S: Io>(door: &Door, mut io: S) -> Result<Box<Wire<S>>, OpenError> {
+    let hello = read_hello(&mut io).await?;
+    // Only who has said all of its hello takes a place from others.
+    let permit = door.handshakes.acquire().await;
+    let tls = Tls::new(door.tls.clone()).map_err(WireEnd::from)?;
+    let mut wire = Box::new(Wire::new(io, tls, Peer::unknown(ProtocolLevel::V5)));
+    let shaken = async {
+        wire.feed(&hello)?;
+        drop(hello);
+        while wire.tls().is_handshaking() {
+            poll_fn(|cx| wire.poll_io(cx, true)).await?;
+        }
+        poll_fn(|cx| wire.poll_flush(cx)).await?;
+        Ok::<_, WireEnd>(())
+    };
+    let shaken = shaken.await;
+    drop(permit);
+    match shaken {
+        Ok(()) => Ok(wire),
+        Err(end) => {
+            // The alert that tells the peer why is sealed already.
+            wire.farewell(None).await;
+            Err(end.into())
+        }
+    }
+}
+
+async fn read_hello<S: Io>(io: &mut S) -> Result<Vec<u8>, OpenError> {
+    let mut hello = Vec::new();
+    loop {
+        match peek(&hello) {
+            Peek::Complete => return Ok(hello),
+            Peek::Incomplete => poll_fn(|cx| poll_append(io, cx, &mut hello)).await?,
+            Peek::NotTls => return Err(OpenError::NotTls),
+            Peek::TooLong => return Err(OpenError::TooLong),
+        }
+    }
+}
+
+fn poll_append<S: Io>(io: &mut S, cx: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<Result<(), WireEnd>> {
+    Scratch::with(|scratch| {
+        let mut input = ReadBuf::new(&mut scratch.input);
+        ready!(Pin::new(io).poll_read(cx, &mut input))?;
+        match input.filled() {
+            [] => Poll::Ready(Err(WireEnd::Closed)),
+            new => {
+                bytes.extend_from_slice(new);
+                Poll::Ready(Ok(()))
+            }
+        }
+    })
+}
+
+async fn find_out<S: Io>(wire: &mut Wire<S>) -> Result<Sniff, WireEnd> {
+    loop {
+        match sniff(wire.tls().alpn(), wire.plain()) {
+            Sniff::NeedMore => poll_fn(|cx| wire.poll_io(cx, true)).await?,
+            spoken @ (Sniff::Mqtt | Sniff::Http | Sniff::Unknown) => return Ok(spoken),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The publishers' half of the engine: commands come in, are accepted, taken back, and end.
+
+use std::sync::Arc;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use wakemq_core::packet::ReasonCode;
+use wakemq_core::{End, Refusal, SubmitRequest};
+use wakemq_protocol::http::CommandView;
+use wakemq_protocol::{
+    AgentId, Command, CommandId, CommandState, Kind, Outcome, Slot, Submission, Timestamp, Update,
+};
+
+use super::followers::Follower;
+use super::{Engine, EngineError, Operator};
+use crate::registry::{Letter, Mailbox};
+use crate::store::{
+    AdminOp, AdminOutcome, Change, Delivery, NewCommand, Role, StoreError, Submitted, Transition, Verdict,
+};
+
+/// How many commands one sweep ends or forgets at a time, so that others get their turn at the store.
+const SWEEP_MAX: usize = 1000;
+
+/// What became of a submission.
+pub type Reply = Result<(), Refusal>;
+
+impl Engine {
+    /// Accepts a batch of submissions of one operator, in order, with one flush.
+    ///
+    /// `Ok` means that the command is durable, and that its publisher is told of every change from then on.
+    ///
+    /// # Errors
+    /// If the store cannot write, nothing was accepted; the same submissions again are safe if they have ids.
+    pub async fn submit(
+        &self,
+        who: &Operator,
+        mailbox: &Arc<Mailbox>,
+        requests: Vec<SubmitRequest>,
+    ) -> Result<Vec<Reply>, StoreError> {
+        let now = self.clock.now();
+        let mut commands = Vec::with_capacity(requests.len());
+        let mut followed = Vec::with_capacity(requests.len());
+        for request in requests {
+            let SubmitRequest { agent, submission, message_expiry_secs, response, packet_id: _ } = request;
+            let refused = submission.as_ref().err().map(|refusal| refusal.text.clone());
+            let mut submission = submission.unwrap_or_else(unreadable);
+            let id = match submission.id.take() {
+                Some(id) => id,
+                None => new_command_id(now)?,
+            };
+            let ttl_secs = submission.ttl_secs(message_expiry_secs);
+            let delivery = match refused {
+                Some(text) => Delivery::Refused(text),
+                None if ttl_secs == 0 => {
+                    Delivery::Live(self.registry.find(&agent).and_then(|(_, epoch)| epoch))
+                }
+                None => Delivery::Inbox,
+            };
+            let follower =
+                response.map(|response| Follower { mailbox: mailbox.clone(), response: response.into() });
+            let bound = follower.is_none_or(|follower| self.followers.bind(id, follower));
+            followed.push(bound);
+            commands.push(NewCommand {
+                id,
+                by: who.by(),
+                scope: who.scope.clone(),
+                agent,
+                submission,
+                expires: Timestamp::from_unix_ms(now.unix_ms() + i64::from(ttl_secs) * 1000),
+                delivery,
+            });
+        }
+        let results = match self.store.submit(commands.clone(), now).await {
+            Ok(results) => results,
+            Err(error) => {
+                commands.iter().for_each(|command| self.followers.unbind(command.id, mailbox));
+                return Err(error);
+            }
+        };
+        let replies = commands.into_iter().zip(results).zip(followed);
+        Ok(replies
+            .map(|((command, result), bound)| self.conclude(command, result, bound, mailbox, now))
+            .collect())
+    }
+
+    fn conclude(
+        &self,
+        command: NewCommand,
+        result: Submitted,
+        bound: bool,
+        mailbox: &Arc<Mailbox>,
+        now: Timestamp,
+    ) -> Reply {
+        let id = command.id;
+        let (reason, text) = match result {
+            Submitted::Accepted { outcome, changes } => {
+                tracing::debug!(command = %id, agent = %command.agent, state = %outcome.state, "accepted");
+                self.followers.tell(&Update { id, outcome: outcome.clone() });
+                self.tell(&changes);
+                self.hand_over(command, &outcome, now);
+                if bound {
+                    return Ok(());
+                }
+                (
+                    ReasonCode::QuotaExceeded,
+                    "accepted, but too many commands are followed at the moment".to_owned(),
+                )
+            }
+            Submitted::Duplicate(outcome) => {
+                self.followers.tell(&Update { id, outcome });
+                return Ok(());
+            }
+            Submitted::Conflict => (
+                ReasonCode::ImplementationSpecificError,
+                format!("id_conflict: another command was accepted under the id {id}"),
+            ),
+            Submitted::Full => (
+                ReasonCode::QuotaExceeded,
+                format!("{} commands are pending for this agent", wakemq_protocol::limits::PENDING_MAX),
+            ),
+            Submitted::UnknownAgent => {
+                (ReasonCode::ImplementationSpecificError, format!("there is no agent {}", command.agent))
+            }
+            Submitted::Forbidden => {
+                (ReasonCode::NotAuthorized, format!("agent {} is not yours to command", command.agent))
+            }
+        };
+        self.followers.unbind(id, mailbox);
+        Err(Refusal::new(reason, text))
+    }
+
+    /// Tells the agent's connection, if it has one, what was accepted for it.
+    fn hand_over(&self, command: NewCommand, outcome: &Outcome, now: Timestamp) {
+        let Some((mailbox, _)) = self.registry.find(&command.agent) else { return };
+        match (command.delivery, outcome.state) {
+            (Delivery::Inbox, _) => mailbox.inbox_changed(),
+            (Delivery::Live(_), CommandState::Sent) => {
+                let slot: Option<Slot> = None;
+                let NewCommand { id, by, submission: Submission { kind, priority, reason, .. }, .. } =
+                    command;
+                let live = Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
+                if !mailbox.post(Letter::Live(live)) {
+                    // Its end releases what it carried, this command too.
+                    tracing::debug!(command = %id, "the connection has ended before the command was sent");
+                }
+            }
+            (Delivery::Live(_) | Delivery::Refused(_), _) => {}
+        }
+    }
+
+    /// Takes a command back. One that is on its way ends `cancelled` if its connection ends unacknowledged.
+    pub async fn cancel(&self, who: &Operator, id: CommandId) -> Result<CommandView, EngineError> {
+        who.require(Role::Operator)?;
+        let cancel = Transition::Cancel { id, scope: who.scope.clone() };
+        match self.record_one(cancel).await? {
+            Verdict::Unknown => Err(EngineError::UnknownCommand(id)),
+            Verdict::Applied | Verdict::Requested | Verdict::Late | Verdict::Stale | Verdict::More => {
+                tracing::info!(command = %id, by = %who.by(), "cancelled");
+                self.command(who, id).await
+            }
+        }
+    }
+
+    /// Removes an agent: its secret opens nothing any more, its commands end, its connection is closed.
+    pub async fn revoke_agent(&self, who: &Operator, agent: AgentId) -> Result<(), EngineError> {
+        who.require(Role::Admin)?;
+        let op = AdminOp::RevokeAgent { agent: agent.clone(), scope: who.scope.clone() };
+        match self.write_one(op).await? {
+            AdminOutcome::Revoked { changes } => {
+                self.note_revocation();
+                self.tell(&changes);
+                if let Some((mailbox, _)) = self.registry.find(&agent) {
+                    mailbox.evict(End::new(ReasonCode::NotAuthorized, "the agent was revoked"));
+                }
+                tracing::info!(%agent, by = %who.by(), "agent revoked");
+                Ok(())
+            }
+            AdminOutcome::Done
+            | AdminOutcome::Enrolled { .. }
+            | AdminOutcome::Exists
+            | AdminOutcome::Unknown
+            | AdminOutcome::Expired
+            | AdminOutcome::UsedUp => Err(EngineError::UnknownAgent(agent)),
+        }
+    }
+
+    /// Ends what has expired, and forgets what is long over.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        while self.record_one(Transition::Sweep { max: SWEEP_MAX }).await? == Verdict::More {}
+        Ok(())
+    }
+
+    /// Records one step and tells its changes.
+    pub(super) async fn record_one(&self, transition: Transition) -> Result<Verdict, StoreError> {
+        let recorded = self.store.record(vec![transition], self.clock.now()).await?;
+        let mut verdict = Verdict::Unknown;
+        for step in recorded {
+            self.tell(&step.changes);
+            verdict = step.verdict;
+        }
+        Ok(verdict)
+    }
+
+    /// Tells changes of state to those who follow the commands.
+    pub(super) fn tell(&self, changes: &[Change]) {
+        for Change { update, .. } in changes {
+            tracing::debug!(command = %update.id, agent = %update.outcome.agent, state = %update.outcome.state);
+            self.followers.tell(update);
+        }
+    }
+}
+
+/// Stands in for a submission that could not be read, so that its refusal can be recorded (MQTT 3.1.1 only).
+fn unreadable(refusal: Refusal) -> Submission {
+    match refusal.submission {
+        Some(submission) => *submission,
+        None => Submission::new(Kind::unreadable()),
+    }
+}
+
+fn new_command_id(now: Timestamp) -> Result<CommandId, StoreError> {
+    let mut random = [0; 10];
+    SystemRandom::new()
+        .fill(&mut random)
+        .map_err(|_| StoreError::Io("the system's random source failed".to_owned()))?;
+    Ok(CommandId::from_parts(u64::try_from(now.unix_ms()).unwrap_or(0), &random))
+}

@@ -1,0 +1,334 @@
+//! Who is connected: live connections by agent and by number, each with a mailbox.
+//!
+//! An agent's entry carries the number of its connection, and only that connection removes it, under the same
+//! lock: a connection that was taken over never removes its successor.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use wakemq_core::{CloneVerdict, Clones, End, Instance, Response, packet::ReasonCode};
+use wakemq_protocol::{AgentId, Command, OperatorName};
+
+use crate::store::Epoch;
+
+/// Most letters that wait in one mailbox; one more ends the connection.
+const LETTERS_MAX: usize = 10_000;
+
+/// Numbers the connections of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub NonZeroU64);
+
+/// Something for one connection that cannot wait in the store.
+#[derive(Debug)]
+pub enum Letter {
+    /// A command with time to live 0, for an agent.
+    Live(Command),
+    /// A change of state, for an operator.
+    Response {
+        /// Where it wants to be told.
+        response: Arc<Response>,
+        /// What it is told.
+        payload: Vec<u8>,
+    },
+}
+
+/// What was in a mailbox.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// The agent's inbox may hold something new.
+    pub inbox_changed: bool,
+    /// The connection's timer has fired.
+    pub timer: bool,
+    /// The connection is to end.
+    pub evicted: Option<End>,
+    /// Letters in the order in which they came.
+    pub letters: Vec<Letter>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    waker: Option<Waker>,
+    letters: Vec<Letter>,
+    evicted: Option<Box<End>>,
+    inbox_changed: bool,
+    timer: bool,
+    closed: bool,
+}
+
+/// Where the rest of the broker leaves what a connection's task is to see.
+#[derive(Debug)]
+pub struct Mailbox {
+    id: ConnectionId,
+    address: SocketAddr,
+    inside: Mutex<Inside>,
+}
+
+impl Mailbox {
+    /// Returns the connection's number.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Returns the peer's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Says that the agent's inbox may hold something new.
+    pub fn inbox_changed(&self) {
+        self.leave(|inside| inside.inbox_changed = true);
+    }
+
+    /// Says that the connection's timer has fired.
+    pub fn timer_fired(&self) {
+        self.leave(|inside| inside.timer = true);
+    }
+
+    /// Asks the connection to end; of several reasons the first counts.
+    pub fn evict(&self, end: End) {
+        self.leave(|inside| {
+            inside.evicted.get_or_insert_with(|| Box::new(end));
+        });
+    }
+
+    /// Leaves a letter. Returns `false` if the connection has ended. One letter too many ends it.
+    pub fn post(&self, letter: Letter) -> bool {
+        let mut open = true;
+        self.leave(|inside| {
+            open = !inside.closed;
+            if inside.letters.len() < LETTERS_MAX {
+                inside.letters.push(letter);
+            } else {
+                let text = "more is waiting for this connection than it reads";
+                inside.evicted.get_or_insert_with(|| Box::new(End::new(ReasonCode::QuotaExceeded, text)));
+            }
+        });
+        open
+    }
+
+    /// Takes everything out, or waits for something to come; one task at a time.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Mail> {
+        let mut inside = self.inside.lock();
+        if !inside.inbox_changed && !inside.timer && inside.evicted.is_none() && inside.letters.is_empty() {
+            if !inside.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                inside.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(Mail {
+            inbox_changed: std::mem::take(&mut inside.inbox_changed),
+            timer: std::mem::take(&mut inside.timer),
+            evicted: inside.evicted.take().map(|end| *end),
+            letters: std::mem::take(&mut inside.letters),
+        })
+    }
+
+    fn leave(&self, put: impl FnOnce(&mut Inside)) {
+        let waker = {
+            let mut inside = self.inside.lock();
+            if inside.closed {
+                return;
+            }
+            put(&mut inside);
+            inside.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn close(&self) {
+        let mut inside = self.inside.lock();
+        *inside = Inside { closed: true, ..Inside::default() };
+    }
+}
+
+#[derive(Debug)]
+struct Present {
+    mailbox: Arc<Mailbox>,
+    instance: Option<u64>,
+    /// Set while the connection is subscribed to its commands.
+    epoch: Option<Epoch>,
+}
+
+/// What a new connection of an agent meets.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the agent's connection now; a former one was asked to end.
+    Admitted,
+    /// The same, and two instances alternate: the identity is cloned.
+    Cloned {
+        /// The other instance, which was asked to end.
+        other: Instance,
+    },
+    /// The identity is cloned, and has changed hands a moment ago: come back later.
+    Wait {
+        /// In how many seconds at the earliest.
+        secs: u32,
+    },
+}
+
+/// The live connections of this process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    last_id: AtomicU64,
+    connections: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
+    agents: Mutex<HashMap<AgentId, Present>>,
+    operators: Mutex<HashMap<(OperatorName, String), Arc<Mailbox>>>,
+    clones: Mutex<Clones>,
+}
+
+impl Registry {
+    /// Opens a mailbox for a new connection.
+    pub fn open(&self, address: SocketAddr) -> Arc<Mailbox> {
+        let number = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = ConnectionId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN));
+        let mailbox = Arc::new(Mailbox { id, address, inside: Mutex::default() });
+        self.connections.lock().insert(id, mailbox.clone());
+        mailbox
+    }
+
+    /// Closes a mailbox: nothing reaches it any more.
+    pub fn close(&self, mailbox: &Mailbox) {
+        mailbox.close();
+        self.connections.lock().remove(&mailbox.id);
+    }
+
+    /// Makes a connection the agent's own; the former one, if there is one, is asked to end.
+    pub fn arrive(
+        &self,
+        agent: &AgentId,
+        mailbox: &Arc<Mailbox>,
+        instance: Option<u64>,
+        now_ms: u64,
+    ) -> Arrival {
+        let mut agents = self.agents.lock();
+        let mut arrival = Arrival::Admitted;
+        if let Some(former) = agents.get(agent) {
+            if let (Some(older), Some(newer)) = (former.instance, instance) {
+                let older = Instance { id: older, address: former.mailbox.address.ip() };
+                let newer = Instance { id: newer, address: mailbox.address.ip() };
+                match self.clones.lock().judge(agent, &older, &newer, now_ms) {
+                    CloneVerdict::Fine => {}
+                    CloneVerdict::Cloned { other } => arrival = Arrival::Cloned { other },
+                    CloneVerdict::Wait { secs } => return Arrival::Wait { secs },
+                }
+            }
+            let text = "another connection of this agent took over";
+            former.mailbox.evict(End::new(ReasonCode::SessionTakenOver, text));
+        }
+        agents.insert(agent.clone(), Present { mailbox: mailbox.clone(), instance, epoch: None });
+        arrival
+    }
+
+    /// Notes under which epoch the agent's connection has claimed its inbox, or that it has no more. Returns
+    /// `false`, and notes nothing, if the connection is not the agent's any more.
+    pub fn set_epoch(&self, agent: &AgentId, id: ConnectionId, epoch: Option<Epoch>) -> bool {
+        match self.agents.lock().get_mut(agent) {
+            Some(present) if present.mailbox.id == id => {
+                present.epoch = epoch;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes the agent's entry if it still is that connection's.
+    pub fn leave(&self, agent: &AgentId, id: ConnectionId) {
+        let mut agents = self.agents.lock();
+        if agents.get(agent).is_some_and(|present| present.mailbox.id == id) {
+            agents.remove(agent);
+        }
+    }
+
+    /// Returns the mailbox of a connected agent, and its epoch if it is subscribed.
+    pub fn find(&self, agent: &AgentId) -> Option<(Arc<Mailbox>, Option<Epoch>)> {
+        self.agents.lock().get(agent).map(|present| (present.mailbox.clone(), present.epoch))
+    }
+
+    /// Enters an operator's connection; a former one with the same client id is asked to end (MQTT 5 §3.1.4).
+    pub fn operator_arrives(&self, name: &OperatorName, client_id: &str, mailbox: &Arc<Mailbox>) {
+        let key = (name.clone(), client_id.to_owned());
+        if let Some(former) = self.operators.lock().insert(key, mailbox.clone()) {
+            let text = "another connection with this client id took over";
+            former.evict(End::new(ReasonCode::SessionTakenOver, text));
+        }
+    }
+
+    /// Removes an operator's entry if it still is that connection's.
+    pub fn operator_leaves(&self, name: &OperatorName, client_id: &str, id: ConnectionId) {
+        let key = (name.clone(), client_id.to_owned());
+        let mut operators = self.operators.lock();
+        if operators.get(&key).is_some_and(|mailbox| mailbox.id == id) {
+            operators.remove(&key);
+        }
+    }
+
+    /// Tells connections that their timers have fired; those that have ended meanwhile are passed over.
+    pub fn timers_fired(&self, ids: &[ConnectionId]) {
+        let mailboxes: Vec<_> = {
+            let connections = self.connections.lock();
+            ids.iter().filter_map(|id| connections.get(id).cloned()).collect()
+        };
+        mailboxes.iter().for_each(|mailbox| mailbox.timer_fired());
+    }
+
+    /// Asks every connection to end.
+    pub fn evict_all(&self, end: &End) {
+        let mailboxes: Vec<_> = self.connections.lock().values().cloned().collect();
+        mailboxes.iter().for_each(|mailbox| mailbox.evict(end.clone()));
+    }
+
+    /// Returns how many agents are connected.
+    pub fn agents_connected(&self) -> usize {
+        self.agents.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, last], 1))
+    }
+
+    #[test]
+    fn a_connection_that_was_taken_over_does_not_remove_its_successor() {
+        let registry = Registry::default();
+        let agent: AgentId = "a".parse().unwrap();
+        let (old, new) = (registry.open(address(1)), registry.open(address(2)));
+        assert_eq!(registry.arrive(&agent, &old, Some(1), 0), Arrival::Admitted);
+        assert_eq!(registry.arrive(&agent, &new, Some(2), 1), Arrival::Admitted);
+        assert!(!registry.set_epoch(&agent, old.id(), Some(Epoch(1))));
+        registry.leave(&agent, old.id());
+        assert_eq!(registry.find(&agent).map(|(mailbox, _)| mailbox.id()), Some(new.id()));
+        registry.leave(&agent, new.id());
+        assert!(registry.find(&agent).is_none());
+    }
+
+    #[test]
+    fn a_mailbox_tells_everything_once_and_ends_a_connection_that_does_not_read() {
+        let registry = Registry::default();
+        let mailbox = registry.open(address(1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.poll(&mut cx).is_pending());
+        mailbox.inbox_changed();
+        let response = Arc::new(Response { topic: "t".into(), correlation_data: None });
+        for _ in 0..=LETTERS_MAX {
+            assert!(mailbox.post(Letter::Response { response: response.clone(), payload: Vec::new() }));
+        }
+        let Poll::Ready(mail) = mailbox.poll(&mut cx) else { panic!("nothing there") };
+        assert!(mail.inbox_changed && !mail.timer);
+        assert_eq!(mail.letters.len(), LETTERS_MAX);
+        assert_eq!(mail.evicted.map(|end| end.reason), Some(ReasonCode::QuotaExceeded));
+        assert!(mailbox.poll(&mut cx).is_pending());
+        registry.close(&mailbox);
+        assert!(!mailbox.post(Letter::Response { response, payload: Vec::new() }), "it is closed");
+    }
+}

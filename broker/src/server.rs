@@ -1,0 +1,118 @@
+//! A running broker: listeners, timers, sweeps, and their end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::door::{self, Door, Limits};
+use crate::engine::{Advertise, Engine};
+use crate::store::Store;
+
+/// How often expired commands are ended.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// All that a broker needs.
+pub struct Settings {
+    /// Where it listens; see [`crate::transport::socket::listen`].
+    pub listeners: Vec<TcpListener>,
+    /// Certificate, key and versions; see [`crate::transport::server_config::server_config`].
+    pub tls: Arc<ServerConfig>,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The source of time.
+    pub clock: Clock,
+    /// What agents are told at enrolment.
+    pub advertise: Advertise,
+    /// What the door allows.
+    pub limits: Limits,
+}
+
+/// A running broker; dropped, it ends all its connections and tasks without waiting for them.
+pub struct Broker {
+    engine: Arc<Engine>,
+    door: Arc<Door>,
+    addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Broker {
+    /// Starts a broker on the present tokio runtime. It serves at once what was pending in the store.
+    ///
+    /// # Errors
+    /// If a listener does not tell its address.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let Settings { listeners, tls, store, clock, advertise, limits } = settings;
+        let engine = Arc::new(Engine::new(store, clock, advertise));
+        let door = Door::new(engine.clone(), tls, limits);
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(door::listen(door.clone(), listener));
+        }
+        let timers = door.clone();
+        tasks.spawn(async move { timers.run_timers().await });
+        tasks.spawn(sweep(engine.clone()));
+        Ok(Self { engine, door, addresses, tasks })
+    }
+
+    /// Returns the addresses that are listened on.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Returns the door, to which connections can be given that did not come through a listener.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
+    /// Stops accepting, tells every client, and waits until they have left, at most for `grace`. Returns how many
+    /// connections were left and are cut.
+    pub async fn shutdown(self, grace: Duration) -> usize {
+        let left = self.door.drain(grace).await;
+        if left > 0 {
+            tracing::warn!(connections = left, "cut after the grace");
+        }
+        left
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+        self.door.close();
+    }
+}
+
+/// Ends what has expired, and looks at the wall clock.
+async fn sweep(engine: Arc<Engine>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        engine.clock().check_jump();
+        match engine.sweep().await {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!("the store works again");
+            }
+            Ok(()) => {}
+            Err(error) if !failing => {
+                failing = true;
+                tracing::warn!(%error, "expired commands cannot be ended at the moment");
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What is handed out while it is being superseded, cancelled or acknowledged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use wakemq_protocol::{CommandId, CommandState, GroupPath};
+
+use super::fixture::*;
+use crate::store::{Change, Epoch, Store, Transition};
+
+super::for_each_backend_in_parallel!(nothing_that_is_handed_out_ends_before_it_is_let_go);
+
+const SUBMITTERS: u64 = 4;
+const EACH: u64 = 150;
+
+/// What is on its way, as the connections see it.
+#[derive(Default)]
+struct Wire {
+    carried: Mutex<HashMap<CommandId, Epoch>>,
+    done: AtomicBool,
+}
+
+/// Ends that are never due while a command is carried.
+fn ends_early(change: &Change) -> bool {
+    use CommandState::{Cancelled, Expired, Superseded};
+    matches!(change.update.outcome.state, Superseded | Expired | Cancelled)
+}
+
+/// Submitters use two slots and cancel at random, while connections come, take, acknowledge some, and go. A
+/// command that a connection has got, and has neither acknowledged nor let go, must not end.
+async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
+    let wire = Arc::new(Wire::default());
+    let mut submitters = Vec::new();
+    for submitter in 0..SUBMITTERS {
+        let (store, wire) = (bench.store.clone(), wire.clone());
+        submitters.push(tokio::spawn(async move {
+            let mut random = fastrand::Rng::with_seed(submitter);
+            for number in 0..EACH {
+                let number = 1 + submitter * EACH + number;
+                let slot = if random.bool() { "s" } else { "t" };
+                let submitted = store.submit(vec![in_slot(number, slot)], at(1)).await.unwrap().remove(0);
+                check(&wire, &accepted(submitted).1);
+                if random.u8(..4) == 0 {
+                    let cancel = Transition::Cancel { id: id(number), scope: GroupPath::root() };
+                    let recorded = store.record(vec![cancel], at(1)).await.unwrap().remove(0);
+                    check(&wire, &recorded.changes);
+                }
+            }
+        }));
+    }
+    let connections = tokio::spawn(connections(bench.store.clone(), wire.clone()));
+    for submitter in submitters {
+        submitter.await.unwrap();
+    }
+    wire.done.store(true, Ordering::SeqCst);
+    let arrived = connections.await.unwrap();
+    assert!(arrived > 0, "nothing was handed out");
+    let mut unfinished = 0;
+    for number in 1..=SUBMITTERS * EACH {
+        unfinished += u32::from(bench.state(number).await == CommandState::Queued);
+    }
+    assert_eq!(bench.pending().await, unfinished);
+    assert!(unfinished <= 2, "{unfinished} wait in two slots");
+}
+
+fn check(wire: &Wire, changes: &[Change]) {
+    for change in changes.iter().filter(|change| ends_early(change)) {
+        let carried = wire.carried.lock();
+        let id = change.update.id;
+        assert!(!carried.contains_key(&id), "{id} is on its way and ended: {:?}", change.update.outcome);
+    }
+}
+
+async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
+    let mut random = fastrand::Rng::with_seed(99);
+    let mut arrived = 0;
+    while !wire.done.load(Ordering::SeqCst) {
+        let epoch = store.claim(&agent("a"), "node", at(1)).await.unwrap().epoch;
+        for _ in 0..random.u8(1..20) {
+            let page = store.inbox(&agent("a"), epoch, 2, at(1)).await.unwrap();
+            assert!(!page.stale);
+            for command in page.commands {
+                // From here on it is on the wire: whoever is told of its end afterwards finds it here.
+                wire.carried.lock().insert(command.id, epoch);
+                let state = store.command(command.id).await.unwrap().unwrap().outcome.state;
+                assert_eq!(state, CommandState::Sent, "{} was handed out", command.id);
+                tokio::task::yield_now().await;
+                if random.bool() {
+                    let transition = Transition::Acknowledged { agent: agent("a"), id: command.id, epoch };
+                    let recorded = store.record(vec![transition], at(1)).await.unwrap().remove(0);
+                    assert_eq!(told(&recorded.changes), [(command.id, CommandState::Acknowledged)]);
+                    wire.carried.lock().remove(&command.id);
+                    arrived += 1;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        // Not on the wire any more, before the store hears of it.
+        wire.carried.lock().clear();
+        store.record(vec![Transition::Release { agent: agent("a"), epoch }], at(1)).await.unwrap();
+    }
+    arrived
+}
