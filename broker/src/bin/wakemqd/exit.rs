@@ -60,7 +60,12 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 fn advice(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
     for cause in error.chain() {
         if cause.is::<ConfigError>() {
-            return (Exit::Usage, Some("every key is explained in wakemqd.example.toml; `wakemqd check-config FILE` checks a file"));
+            return (
+                Exit::Usage,
+                Some(
+                    "every key is explained in wakemqd.example.toml; `wakemqd check-config FILE` checks a file",
+                ),
+            );
         }
         if let Some(error) = cause.downcast_ref::<InitError>() {
             return (Exit::Data, init_hint(error));
@@ -77,7 +82,9 @@ fn advice(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
 
 fn init_hint(error: &InitError) -> Option<&'static str> {
     match error {
-        InitError::AlreadyInitialised(_) => Some("start it with `wakemqd run --data DIR`, or choose another directory"),
+        InitError::AlreadyInitialised(_) => {
+            Some("start it with `wakemqd run --data DIR`, or choose another directory")
+        }
         InitError::NotInitialised(_) => Some("make it with `wakemqd init --data DIR --host NAME`"),
         InitError::Unfinished(_) => Some("give `wakemqd init --data DIR` again: it goes on where it stopped"),
         InitError::InUse(_) => Some("wait until the other one has ended"),

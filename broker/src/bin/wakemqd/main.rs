@@ -1,1 +1,125 @@
-fn main() {}
+//! The WakeMQ broker's program.
+
+mod cli;
+mod descriptors;
+mod dev;
+mod exit;
+mod serve;
+mod signals;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+use tracing::level_filters::LevelFilter;
+use wakemq_broker::clock::Clock;
+use wakemq_broker::config::{Config, Endpoint, Level};
+use wakemq_broker::init::{self, OPERATOR, Plan};
+
+use cli::{Action, Cli, CommonArgs, DevArgs, InitArgs, RunArgs};
+use exit::Exit;
+use serve::Service;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli.action) {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error).into(),
+    }
+}
+
+fn start(action: Action) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(async {
+        match action {
+            Action::Init(args) => initialise(args).await,
+            Action::Run(args) => run(args).await,
+            Action::Dev(args) => develop(args).await,
+            Action::Renew(args) => renew(&args),
+            Action::CheckConfig { file } => {
+                Config::load(&file)?;
+                say(&format!("{}: ok\n", file.display()))
+            }
+            Action::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "wakemqd", &mut script);
+                std::io::stdout().write_all(&script).context("standard output")?;
+                Ok(Exit::Ok)
+            }
+        }
+    });
+    // What still runs after an end at once is not waited for.
+    runtime.shutdown_timeout(Duration::ZERO);
+    ended
+}
+
+async fn initialise(args: InitArgs) -> anyhow::Result<Exit> {
+    let hosts = if args.hosts.is_empty() { vec![own_host()?] } else { args.hosts };
+    let ports = Config::default().listen.addresses.iter().map(std::net::SocketAddr::port).collect();
+    let plan = Plan { data: args.data, hosts, ports };
+    init::initialise(&plan, Clock::start().now()).await?;
+    let data = plan.data.display();
+    say(&format!(
+        "initialised {data}; the administrator's profile is {}\n",
+        plan.data.join(OPERATOR).display()
+    ))
+}
+
+fn renew(args: &InitArgs) -> anyhow::Result<Exit> {
+    let configured = serve::load_config(&args.data, None)?.advertise.endpoints;
+    let hosts = if args.hosts.is_empty() { &configured } else { &args.hosts };
+    init::renew(&args.data, hosts, Clock::start().now())?;
+    say("renewed; the broker takes it up at its next start\n")
+}
+
+fn own_host() -> anyhow::Result<Endpoint> {
+    init::host_name().parse().context("the machine's own name is of no use; give one with --host")
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let RunArgs { data, config, common } = args;
+    let mut config = serve::load_config(&data, config.as_deref())?;
+    apply(&mut config, &common);
+    Ok(Service::start(&data, &config).await?.run().await)
+}
+
+async fn develop(args: DevArgs) -> anyhow::Result<Exit> {
+    let DevArgs { data, mut common } = args;
+    common.listen = dev::addresses(&common.listen);
+    dev::prepare(&data, &common.listen).await?;
+    let mut config = serve::load_config(&data, None)?;
+    apply(&mut config, &common);
+    let service = Service::start(&data, &config).await?;
+    dev::guide(&data, &config, service.broker.engine(), service.broker.local_addrs()).await?;
+    Ok(service.run().await)
+}
+
+/// Lets the command line override the configuration, and starts the log.
+fn apply(config: &mut Config, common: &CommonArgs) {
+    if !common.listen.is_empty() {
+        config.listen.addresses.clone_from(&common.listen);
+    }
+    let level = match common.log.unwrap_or(config.log.level) {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}
+
+fn say(text: &str) -> anyhow::Result<Exit> {
+    std::io::stdout().write_all(text.as_bytes()).context("standard output")?;
+    Ok(Exit::Ok)
+}
