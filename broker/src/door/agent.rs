@@ -116,7 +116,13 @@ impl<S: Io> Connection<S> {
                 AgentAction::Warn(text) => {
                     tracing::warn!(agent = %self.session.agent(), address = %self.mailbox.address(), "{text}");
                 }
-                ask => {
+                ask @ (AgentAction::Claim
+                | AgentAction::Release
+                | AgentAction::Fetch { .. }
+                | AgentAction::Acknowledged(_)
+                | AgentAction::Failed { .. }
+                | AgentAction::Receipt { .. }
+                | AgentAction::Facts { .. }) => {
                     if let Err(error) = self.ask(ask).await {
                         tracing::warn!(agent = %self.session.agent(), %error, "the store failed an agent");
                         self.session.handle_store_failed();

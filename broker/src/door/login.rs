@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 use wakemq_core::login::{Claimed, Login, Refused, refusal, wrong_secret};
-use wakemq_core::packet::{Connect, ProtocolLevel, ReasonCode, ServerPacket};
+use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
 use wakemq_core::{AgentSession, OperatorSession, login};
 use wakemq_protocol::AgentId;
 use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
@@ -68,7 +68,8 @@ pub(super) async fn serve<S: Io>(door: Arc<Door>, mut wire: Wire<S>, address: So
 
 async fn read_connect<S: Io>(wire: &mut Wire<S>) -> Result<First, WireEnd> {
     loop {
-        let bad = |reason, detail| DecodeError { reason, detail, level: Some(ProtocolLevel::V5) };
+        let level = mqtt::connect_level(wire.plain());
+        let bad = |reason, detail| DecodeError { reason, detail, level };
         match mqtt::frame(wire.plain(), PACKET_MAX_UNAUTHENTICATED) {
             Frame::NeedMore => poll_fn(|cx| wire.poll_io(cx, true)).await?,
             Frame::Whole(len) => {

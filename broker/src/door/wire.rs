@@ -228,6 +228,9 @@ impl<S: Io> Wire<S> {
         fed?;
         let news = !scratch.plain.is_empty() || was_handshaking != self.tls.is_handshaking();
         if !scratch.plain.is_empty() {
+            // What was taken goes first, or a client whose reads always end inside a packet would make it grow.
+            self.unread.drain(..self.read);
+            self.read = 0;
             self.unread.extend_from_slice(&scratch.plain);
         } else if self.tls.peer_closed() {
             return Err(WireEnd::Closed);
