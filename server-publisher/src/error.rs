@@ -194,6 +194,11 @@ impl ApiError {
         self.status() == Some(404)
     }
 
+    /// Tells whether the broker does the like for somebody else just now; it works again when that has ended.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Problem(problem) if problem.kind == "urn:wakemq:problem:busy")
+    }
+
     /// Tells whether the broker could not be reached, or cannot serve now.
     pub fn is_unreachable(&self) -> bool {
         match self {
@@ -202,7 +207,7 @@ impl ApiError {
                 HttpError::Request(_) | HttpError::TooLarge(_) => false,
             },
             Self::Status(status) => *status == 503,
-            Self::Problem(problem) => problem.status == 503,
+            Self::Problem(problem) => problem.status == 503 && !self.is_busy(),
             Self::Answer(_) | Self::Incomplete(_) => false,
         }
     }

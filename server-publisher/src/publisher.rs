@@ -23,6 +23,8 @@ use crate::{ConnectError, SetupError, SubmitError, new_command_id};
 const QUEUE: usize = 64;
 /// How long the connection may stay quiet, in seconds. Short, because somebody waits at this end.
 const KEEP_ALIVE_SECS: u16 = 60;
+/// News that the broker may have on their way; each is acknowledged at once.
+const NEWS_IN_FLIGHT_MAX: u16 = 256;
 
 /// A connection to the broker over which commands are submitted and followed.
 ///
@@ -72,6 +74,7 @@ impl Publisher {
         let response = Topic::Response { operator: profile.operator.clone(), name: name()?.into() };
         let options = ConnectOptions {
             keep_alive_secs: KEEP_ALIVE_SECS,
+            receive_maximum: NEWS_IN_FLIGHT_MAX,
             ..ConnectOptions::new(
                 format!("wakemq-{}", name()?),
                 format!("op:{}", profile.operator),

@@ -89,7 +89,7 @@ pub(crate) struct WakeArgs {
     #[arg(long, value_enum, default_value_t = WaitArg::Acknowledged, value_name = "STATE")]
     pub(crate) wait: WaitArg,
     /// How long to wait in all; the commands remain valid after it
-    #[arg(long, value_name = "DURATION", value_parser = parse_secs, default_value = "30s")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_secs, default_value = "30s")]
     pub(crate) timeout: u32,
     /// Print one JSON object a line for each agent, as soon as its wait ends
     #[arg(long)]
@@ -171,7 +171,7 @@ pub(crate) enum TokensAction {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
         /// How long it is valid
-        #[arg(long, value_name = "DURATION", value_parser = parse_secs, default_value = "1d")]
+        #[arg(long, value_name = "DURATION", value_parser = parse_some_secs, default_value = "1d")]
         expires: u32,
         /// Print one JSON object
         #[arg(long)]
@@ -185,6 +185,14 @@ fn parse_ttl(text: &str) -> Result<u32, String> {
         return Err(format!("a command waits at most {}", print_secs(TTL_MAX_SECS.into())));
     }
     Ok(secs)
+}
+
+/// Parses a duration that is not nothing.
+fn parse_some_secs(text: &str) -> Result<u32, String> {
+    match parse_secs(text)? {
+        0 => Err("it must be at least 1s".to_owned()),
+        secs => Ok(secs),
+    }
 }
 
 fn parse_reason(text: &str) -> Result<String, String> {
@@ -282,6 +290,7 @@ mod tests {
             &["pc-1", "--ttl", "31d"][..],
             &["pc-1", "--slot", "Upper"],
             &["pc-1", "--slot", "a", "--no-slot"],
+            &["pc-1", "--timeout", "0"],
             &["pc-1", "--priority", "urgent"],
             &["pc-1", "--reason", &"x".repeat(1025)],
             &[],
