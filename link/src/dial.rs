@@ -174,10 +174,16 @@ impl Dialer {
         if addresses.is_empty() {
             return Err(RungError::NoAddress("the name has no address"));
         }
+        self.connect_any(addresses, &name).await.map_err(RungError::Addresses)
+    }
+
+    async fn connect_any(
+        &self,
+        addresses: Vec<SocketAddr>,
+        name: &ServerName<'static>,
+    ) -> Result<(SocketAddr, TlsStream), Vec<(SocketAddr, AttemptError)>> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        race(addresses, |address| attempt(address, connector.clone(), name.clone(), self.attempt_limit))
-            .await
-            .map_err(RungError::Addresses)
+        race(addresses, |address| attempt(address, connector.clone(), name.clone(), self.attempt_limit)).await
     }
 }
 
@@ -202,3 +208,6 @@ async fn attempt(
         .map_err(|_| AttemptError::TlsTimeout(limit))?
         .map_err(AttemptError::Tls)
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,3 +342,6 @@ impl std::fmt::Debug for HttpClient {
         f.debug_struct("HttpClient").field("open", &self.open.is_some()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

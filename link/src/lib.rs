@@ -34,6 +34,8 @@ mod endpoint;
 pub mod http;
 pub mod mqtt;
 mod race;
+#[cfg(test)]
+mod test_server;
 mod trust;
 
 pub use backoff::Backoff;

@@ -313,12 +313,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Tells the server that it broke the protocol (0x82), without insisting.
     async fn complain(&mut self) {
-        let goodbye = Packet::Disconnect(Disconnect::new(DisconnectReasonCode::ProtocolError));
-        if self.wire.send(&goodbye).is_ok() {
-            let wire = &mut self.wire;
-            // Nothing depends on it: the session is over either way.
-            _ = tokio::time::timeout(FAREWELL_LIMIT, poll_fn(|cx| wire.poll_write(cx))).await;
-        }
+        self.wire.send_protocol_error();
+        let wire = &mut self.wire;
+        // Nothing depends on it: the session is over either way.
+        _ = tokio::time::timeout(FAREWELL_LIMIT, poll_fn(|cx| wire.poll_write(cx))).await;
     }
 }
 

@@ -58,6 +58,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(())
     }
 
+    /// Queues DISCONNECT 0x82. The codec gives a DISCONNECT with a reason a wrong length.
+    pub(crate) fn send_protocol_error(&mut self) {
+        self.write.extend_from_slice(&[0xE0, 2, 0x82, 0]);
+    }
+
     /// Takes the next packet out of what was already read.
     pub(crate) fn take_packet(&mut self) -> Result<Option<Packet>, SessionError> {
         match next_frame(&mut self.read, self.max_incoming).map_err(protocol)? {
