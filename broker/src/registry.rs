@@ -269,6 +269,12 @@ impl Registry {
         }
     }
 
+    /// Says to every connected agent that its inbox may hold something new.
+    pub fn inboxes_changed(&self) {
+        let mailboxes: Vec<_> = self.agents.lock().values().map(|present| present.mailbox.clone()).collect();
+        mailboxes.iter().for_each(|mailbox| mailbox.inbox_changed());
+    }
+
     /// Tells connections that their timers have fired; those that have ended meanwhile are passed over.
     pub fn timers_fired(&self, ids: &[ConnectionId]) {
         let mailboxes: Vec<_> = {

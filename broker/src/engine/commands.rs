@@ -1,6 +1,7 @@
 //! The publishers' half of the engine: commands come in, are accepted, taken back, and end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use wakemq_core::packet::ReasonCode;
@@ -72,6 +73,7 @@ impl Engine {
         let results = match self.store.submit(commands.clone(), now).await {
             Ok(results) => results,
             Err(error) => {
+                self.write_failed.store(true, Ordering::Relaxed);
                 commands.iter().for_each(|command| self.followers.unbind(command.id, mailbox));
                 return Err(error);
             }
@@ -183,15 +185,21 @@ impl Engine {
         }
     }
 
-    /// Ends what has expired, and forgets what is long over.
+    /// Ends what has expired, and forgets what is long over. The first sweep that succeeds after a failed write
+    /// has every connected agent look into its inbox again.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         while self.record_one(Transition::Sweep { max: SWEEP_MAX }).await? == Verdict::More {}
+        if self.write_failed.swap(false, Ordering::Relaxed) {
+            self.registry.inboxes_changed();
+        }
         Ok(())
     }
 
     /// Records one step and tells its changes.
     pub(super) async fn record_one(&self, transition: Transition) -> Result<Verdict, StoreError> {
-        let recorded = self.store.record(vec![transition], self.clock.now()).await?;
+        let recorded = self.store.record(vec![transition], self.clock.now()).await.inspect_err(|_| {
+            self.write_failed.store(true, Ordering::Relaxed);
+        })?;
         let mut verdict = Verdict::Unknown;
         for step in recorded {
             self.tell(&step.changes);

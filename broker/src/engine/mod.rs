@@ -9,7 +9,7 @@ mod followers;
 mod rights;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use followers::Followers;
 
@@ -29,6 +29,8 @@ pub struct Engine {
     pub(crate) advertise: Advertise,
     pub(crate) registry: Registry,
     followers: Followers,
+    /// A write has failed: what was busy with it may have been passed over by connections that looked meanwhile.
+    write_failed: AtomicBool,
     /// Counts revocations, so that a connection that was authenticated before one and arrives after it is noticed.
     revocations: AtomicU64,
 }
@@ -42,6 +44,7 @@ impl Engine {
             advertise,
             registry: Registry::default(),
             followers: Followers::default(),
+            write_failed: AtomicBool::new(false),
             revocations: AtomicU64::new(0),
         }
     }
