@@ -176,8 +176,7 @@ impl<S: Io> Wire<S> {
             if !read {
                 return Poll::Pending;
             }
-            let more = ready!(self.poll_feed(cx))?;
-            if more && self.unsent.is_empty() {
+            if ready!(self.poll_feed(cx))? {
                 return Poll::Ready(Ok(()));
             }
         }
