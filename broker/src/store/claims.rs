@@ -100,7 +100,9 @@ impl Claims {
                         shard.drop_carried(&agent_key, id);
                     }
                 }
-                Effect::Carried { agent_key, id } if !committed => self.shard(&agent_key).drop_carried(&agent_key, id),
+                Effect::Carried { agent_key, id } if !committed => {
+                    self.shard(&agent_key).drop_carried(&agent_key, id)
+                }
                 Effect::Revoked { agent_key } if committed => {
                     self.shard(&agent_key).held.remove(&*agent_key);
                 }

@@ -29,8 +29,8 @@ use wakemq_protocol::{AgentId, Command, CommandId, SecretHash, Timestamp};
 
 pub use self::redb::{OpenMedium, open_on};
 pub use model::{
-    AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query, Recorded, Role,
-    Rows, Submitted, Transition, Verdict,
+    AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query,
+    Recorded, Role, Rows, Submitted, Transition, Verdict,
 };
 
 /// Makes an empty store in memory, for tests.
@@ -132,7 +132,12 @@ pub trait Store: Send + Sync + 'static {
     fn claim(&self, agent: &AgentId, node: &str, now: Timestamp) -> StoreFuture<'_, Claim>;
 
     /// Writes agents, tokens and operators.
-    fn write(&self, ops: Vec<AdminOp>, durability: Durability, now: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>>;
+    fn write(
+        &self,
+        ops: Vec<AdminOp>,
+        durability: Durability,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<AdminOutcome>>;
 
     /// Reads rows, a page at a time.
     fn read(&self, query: Query) -> StoreFuture<'_, Rows>;

@@ -1,8 +1,8 @@
 //! What goes into the store and what comes out of it.
 
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, Facts, GroupPath, OperatorName, Outcome, Receipt, SecretHash, Submission,
-    Timestamp, Update,
+    AgentId, CommandId, CommandState, Facts, GroupPath, OperatorName, Outcome, Receipt, SecretHash,
+    Submission, Timestamp, Update,
 };
 
 use super::Epoch;

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wakemq_protocol::limits::ID_MEMORY_SECS;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, Facts, GroupPath, OperatorName, Outcome, Priority, Receipt, SecretHash, Slot,
-    Submission, Timestamp,
+    AgentId, CommandId, CommandState, Facts, GroupPath, OperatorName, Outcome, Priority, Receipt, SecretHash,
+    Slot, Submission, Timestamp,
 };
 
 use super::kv::{ReadKv, Table, WriteKv};
@@ -176,7 +176,9 @@ pub(super) fn replace_command(
 ) -> Result<(), StoreError> {
     let old = before.map(|row| row.entries(id)).unwrap_or_default();
     let new = after.map(|row| row.entries(id)).unwrap_or_default();
-    for (table, key, _) in old.iter().filter(|(table, key, _)| !new.iter().any(|(t, k, _)| t == table && k == key)) {
+    for (table, key, _) in
+        old.iter().filter(|(table, key, _)| !new.iter().any(|(t, k, _)| t == table && k == key))
+    {
         kv.remove(*table, key)?;
     }
     for (table, key, value) in new.iter().filter(|entry| !old.contains(entry)) {
@@ -264,7 +266,13 @@ impl Entry {
     /// One byte of flags, the expiry, the id, the slot.
     fn value(&self) -> Vec<u8> {
         let slot = self.slot.as_ref().map_or("", Slot::as_str);
-        [&[u8::from(self.cancel_requested)], &*time_key(self.expires, None), self.id.as_bytes(), slot.as_bytes()].concat()
+        [
+            &[u8::from(self.cancel_requested)],
+            &*time_key(self.expires, None),
+            self.id.as_bytes(),
+            slot.as_bytes(),
+        ]
+        .concat()
     }
 
     fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
@@ -296,7 +304,8 @@ pub(super) fn inbox(kv: &dyn ReadKv, agent_key: &str) -> Result<Vec<Entry>, Stor
     kv.range(Table::Inbox, &prefix, &end, usize::MAX)?
         .into_iter()
         .map(|(key, value)| {
-            Entry::parse(&key, &value).ok_or_else(|| StoreError::Damaged("a line of an inbox cannot be read".into()))
+            Entry::parse(&key, &value)
+                .ok_or_else(|| StoreError::Damaged("a line of an inbox cannot be read".into()))
         })
         .collect()
 }
@@ -316,7 +325,11 @@ pub(super) fn id_in_key(key: &[u8]) -> Result<CommandId, StoreError> {
 }
 
 /// Reads a value in JSON.
-pub(super) fn get<T: DeserializeOwned>(kv: &dyn ReadKv, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+pub(super) fn get<T: DeserializeOwned>(
+    kv: &dyn ReadKv,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
     kv.get(table, key)?.map(|value| parse(table, &value)).transpose()
 }
 
@@ -327,8 +340,14 @@ pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T
 }
 
 /// Writes a value as JSON.
-pub(super) fn put<T: Serialize>(kv: &mut dyn WriteKv, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
-    let json = serde_json::to_vec(value)
-        .map_err(|error| StoreError::Damaged(format!("a row of {} cannot be written: {error}", table.name())))?;
+pub(super) fn put<T: Serialize>(
+    kv: &mut dyn WriteKv,
+    table: Table,
+    key: &[u8],
+    value: &T,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_vec(value).map_err(|error| {
+        StoreError::Damaged(format!("a row of {} cannot be written: {error}", table.name()))
+    })?;
     kv.put(table, key, &json)
 }

@@ -11,8 +11,8 @@ use super::kv::{ReadKv, Table};
 use super::logic::{self, Releasing};
 use super::rows;
 use super::{
-    AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Principal, Query,
-    Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition, Verdict,
+    AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Principal,
+    Query, Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition, Verdict,
 };
 
 /// Keeps the tables, and runs batches.
@@ -96,9 +96,11 @@ async fn wait<T>(result: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, 
 
 impl<B: Backend> Store for SharedStore<B> {
     fn submit(&self, commands: Vec<NewCommand>, now: Timestamp) -> StoreFuture<'_, Vec<Submitted>> {
-        Box::pin(self.write(move |batch| {
-            commands.iter().map(|command| logic::submit(batch, command, now)).collect()
-        }))
+        Box::pin(
+            self.write(move |batch| {
+                commands.iter().map(|command| logic::submit(batch, command, now)).collect()
+            }),
+        )
     }
 
     fn record(&self, transitions: Vec<Transition>, now: Timestamp) -> StoreFuture<'_, Vec<Recorded>> {
@@ -151,7 +153,12 @@ impl<B: Backend> Store for SharedStore<B> {
         })
     }
 
-    fn write(&self, ops: Vec<AdminOp>, durability: Durability, now: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>> {
+    fn write(
+        &self,
+        ops: Vec<AdminOp>,
+        durability: Durability,
+        now: Timestamp,
+    ) -> StoreFuture<'_, Vec<AdminOutcome>> {
         Box::pin(async move {
             // What is not known before it is written cannot be answered lazily.
             let only_seen = ops.iter().all(|op| matches!(op, AdminOp::Seen { .. }));

@@ -36,10 +36,16 @@ pub(in crate::store) fn write(
         }
         AdminOp::CreateOperator { name, secret, role, scope } => {
             let key = name.as_str().as_bytes();
-            if batch.get(Table::Operators, key)?.is_some() || batch.get(Table::Secrets, &secret.0)?.is_some() {
+            if batch.get(Table::Operators, key)?.is_some() || batch.get(Table::Secrets, &secret.0)?.is_some()
+            {
                 return Ok(AdminOutcome::Exists);
             }
-            rows::put(batch, Table::Operators, key, &Operator { secret: *secret, role: *role, scope: scope.clone() })?;
+            rows::put(
+                batch,
+                Table::Operators,
+                key,
+                &Operator { secret: *secret, role: *role, scope: scope.clone() },
+            )?;
             let owner = Owner::Operator { name: name.clone(), role: *role, scope: scope.clone() };
             rows::put(batch, Table::Secrets, &secret.0, &owner)?;
             Ok(AdminOutcome::Done)
@@ -57,7 +63,8 @@ fn create_agent(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let key = agent.key();
-    if batch.get(Table::Agents, key.as_bytes())?.is_some() || batch.get(Table::Secrets, &secret.0)?.is_some() {
+    if batch.get(Table::Agents, key.as_bytes())?.is_some() || batch.get(Table::Secrets, &secret.0)?.is_some()
+    {
         return Ok(false);
     }
     let sequence = rows::sequence(batch)?;

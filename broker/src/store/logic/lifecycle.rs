@@ -52,12 +52,8 @@ pub(super) fn supersede(
     (newer_id, newer): (CommandId, &Row),
     now: Timestamp,
 ) -> Result<(Change, Row), StoreError> {
-    let ended = Row {
-        state: CommandState::Superseded,
-        at: now,
-        superseded_by: Some(newer_id),
-        ..older.clone()
-    };
+    let ended =
+        Row { state: CommandState::Superseded, at: now, superseded_by: Some(newer_id), ..older.clone() };
     batch.change_command(shard, id, older, &ended)?;
     let heir = Row {
         expires: newer.expires.max(older.expires),
@@ -100,7 +96,12 @@ pub(super) fn settle(
 }
 
 /// Tells which end is due for a pending command that no connection carries, its slot aside.
-pub(super) fn due(cancel_requested: bool, live: bool, expires: Timestamp, now: Timestamp) -> Option<CommandState> {
+pub(super) fn due(
+    cancel_requested: bool,
+    live: bool,
+    expires: Timestamp,
+    now: Timestamp,
+) -> Option<CommandState> {
     if cancel_requested {
         Some(CommandState::Cancelled)
     } else if live || now >= expires {
@@ -123,10 +124,11 @@ pub(super) fn overtake(
     let Some(slot) = arrived.1.slot() else { return Ok(()) };
     let agent_key = arrived.1.agent.key();
     for mate in mates(batch, &agent_key, &slot)? {
-        if mate.sequence < arrived.1.sequence && shard.carried_since(&agent_key, mate.id).is_none() {
-            if let Some(row) = rows::command(batch, mate.id)? {
-                changes.push(supersede(batch, shard, (mate.id, &row), arrived, now)?.0);
-            }
+        if mate.sequence < arrived.1.sequence
+            && shard.carried_since(&agent_key, mate.id).is_none()
+            && let Some(row) = rows::command(batch, mate.id)?
+        {
+            changes.push(supersede(batch, shard, (mate.id, &row), arrived, now)?.0);
         }
     }
     Ok(())

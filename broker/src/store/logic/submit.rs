@@ -88,7 +88,8 @@ fn submit_to_inbox(
     for entry in rows::inbox(batch, &agent_key)? {
         let carried = shard.carried_since(&agent_key, entry.id).is_some();
         let same_slot = slot.is_some() && entry.slot == slot;
-        let ends = !carried && (same_slot || due(entry.cancel_requested, false, entry.expires, now).is_some());
+        let ends =
+            !carried && (same_slot || due(entry.cancel_requested, false, entry.expires, now).is_some());
         pending += usize::from(!ends);
         if same_slot || ends {
             touched.push((entry.id, carried));
@@ -118,7 +119,12 @@ fn submit_to_inbox(
     Ok(Submitted::Accepted { outcome: row.outcome(), changes })
 }
 
-fn new_row(batch: &mut Batch<'_>, new: &NewCommand, group: GroupPath, now: Timestamp) -> Result<Row, StoreError> {
+fn new_row(
+    batch: &mut Batch<'_>,
+    new: &NewCommand,
+    group: GroupPath,
+    now: Timestamp,
+) -> Result<Row, StoreError> {
     Ok(Row {
         by: new.by.clone(),
         agent: new.agent.clone(),

@@ -23,7 +23,10 @@ pub(super) fn sweep(batch: &mut Batch<'_>, max: usize, now: Timestamp) -> Result
 }
 
 /// Settles everything that the connections of a former process carried.
-pub(in crate::store) fn settle_loose(batch: &mut Batch<'_>, now: Timestamp) -> Result<Vec<Change>, StoreError> {
+pub(in crate::store) fn settle_loose(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+) -> Result<Vec<Change>, StoreError> {
     let mut changes = Vec::new();
     settle_table(batch, Table::Loose, &[0xff; 17], usize::MAX, now, &mut changes)?;
     Ok(changes)

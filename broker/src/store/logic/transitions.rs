@@ -22,7 +22,9 @@ pub(in crate::store) fn record(
         Transition::Cancel { id, scope } => cancel(batch, *id, scope, now),
         Transition::Release { agent, epoch } => {
             let agent_key = agent.key();
-            let Some(carried) = batch.claims.give_up(&agent_key, *epoch) else { return Ok(nothing(Verdict::Stale)) };
+            let Some(carried) = batch.claims.give_up(&agent_key, *epoch) else {
+                return Ok(nothing(Verdict::Stale));
+            };
             let ids: Vec<_> = carried.iter().map(|carried| carried.id).collect();
             let changes = release::release(batch, &agent_key, &ids, now)?;
             Ok(Recorded { verdict: Verdict::Applied, changes })

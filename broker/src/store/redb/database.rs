@@ -64,7 +64,10 @@ impl Shared {
     }
 
     /// Reads from one snapshot.
-    pub(super) fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let result = self.with_database(|database| work(&snapshot(database)?));
         if let Err(StoreError::Io(_)) = &result {
             self.note_failure();

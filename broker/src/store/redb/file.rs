@@ -17,7 +17,11 @@ use crate::store::kv::{Table, WriteKv};
 use crate::store::{Store, StoreError, rows};
 
 /// Opens the store in a file.
-pub(in crate::store) fn open(path: &Path, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
+pub(in crate::store) fn open(
+    path: &Path,
+    cache_bytes: usize,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, StoreError> {
     let name = path.display().to_string();
     match fs::metadata(path) {
         Ok(_) => {}
@@ -36,20 +40,32 @@ pub(in crate::store) fn create(path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Exists(name));
     }
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".new-{}", std::process::id()));
+    draft.push(format!(".{:016x}.new", fastrand::u64(..)));
     let draft = PathBuf::from(draft);
     let made = write_new(&draft).and_then(|()| {
-        // A link, unlike renaming, never replaces a file that somebody else has made meanwhile.
-        fs::hard_link(&draft, path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => StoreError::Exists(name.clone()),
-            _ => io_error(&name, &error),
+        publish(&draft, path).map_err(|error| {
+            let exists = error.kind() == io::ErrorKind::AlreadyExists;
+            if exists { StoreError::Exists(name.clone()) } else { io_error(&name, &error) }
         })
     });
-    let removed = fs::remove_file(&draft);
-    made?;
-    removed.map_err(|error| io_error(&draft.display().to_string(), &error))?;
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            made.and(Err(io_error(&draft.display().to_string(), &error)))?;
+        }
+        _ => made?,
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| io_error(&name, &error))
+}
+
+/// Gives a file its name, unless there is one of that name.
+fn publish(draft: &Path, path: &Path) -> io::Result<()> {
+    // A link, unlike renaming, never replaces a file that somebody else has made meanwhile; not every file
+    // system has links.
+    match fs::hard_link(draft, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(draft, path),
+        result => result,
+    }
 }
 
 fn write_new(path: &Path) -> Result<(), StoreError> {
@@ -78,7 +94,8 @@ pub(super) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(),
 }
 
 fn open_file(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
-    let backend = FileBackend::new(options.open(path)?).map_err(|error| io::Error::other(error.to_string()))?;
+    let backend =
+        FileBackend::new(options.open(path)?).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Box::new(backend))
 }
 

@@ -29,7 +29,11 @@ pub(super) use file::{create, open};
 ///
 /// This is how tests and benchmarks put something slow or failing under a store; [`super::open`] opens a file.
 /// The database in it is made by [`super::create`].
-pub fn open_on(open: Box<OpenMedium>, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
+pub fn open_on(
+    open: Box<OpenMedium>,
+    cache_bytes: usize,
+    now: Timestamp,
+) -> Result<Arc<dyn Store>, StoreError> {
     open_named("on the given medium".into(), open, cache_bytes, now)
 }
 
@@ -56,7 +60,10 @@ fn settle(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     writer::run_batch(shared, vec![Queued::alone(job)]);
     let changes = result.try_recv().map_err(|_| StoreError::Closed)??;
     if !changes.is_empty() {
-        tracing::info!(commands = changes.len(), "ended commands that were on their way when the broker ended");
+        tracing::info!(
+            commands = changes.len(),
+            "ended commands that were on their way when the broker ended"
+        );
     }
     Ok(())
 }

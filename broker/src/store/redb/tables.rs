@@ -1,6 +1,6 @@
 //! The tables of [`crate::store::kv`] as tables of the database.
 
-use ::redb::{ReadTransaction, ReadableTable, Table as Open, TableDefinition, TableError, WriteTransaction};
+use ::redb::{ReadTransaction, ReadableTable, Table as Open, TableDefinition, WriteTransaction};
 
 use super::errors::failed;
 use crate::store::StoreError;
@@ -52,10 +52,7 @@ fn look_up(
 
 impl Snapshot {
     fn table(&self, table: Table) -> Result<impl ReadableTable<&'static [u8], &'static [u8]>, StoreError> {
-        self.0.open_table(definition(table)).map_err(|error| match error {
-            TableError::TableDoesNotExist(name) => StoreError::Damaged(format!("it has no table {name}")),
-            error => failed(error),
-        })
+        self.0.open_table(definition(table)).map_err(failed)
     }
 }
 

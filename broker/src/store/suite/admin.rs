@@ -4,7 +4,8 @@ use wakemq_protocol::{AgentId, CommandState, Facts, GroupPath, Timestamp};
 
 use super::fixture::*;
 use crate::store::{
-    AdminOp, AdminOutcome, AgentRow, Delivery, Durability, NewCommand, Principal, Query, Role, Rows, Submitted,
+    AdminOp, AdminOutcome, AgentRow, Delivery, Durability, NewCommand, Principal, Query, Role, Rows,
+    Submitted,
 };
 
 super::for_each_backend!(
@@ -67,7 +68,9 @@ async fn names_and_secrets_are_taken_once(bench: &Bench) {
 
 async fn a_secret_finds_its_owner(bench: &Bench) {
     bench.admin(create("MiXed", "", 9), 0).await;
-    let Some(Principal::Agent(found)) = bench.store.authenticate(&secret(9)).await.unwrap() else { panic!("no agent") };
+    let Some(Principal::Agent(found)) = bench.store.authenticate(&secret(9)).await.unwrap() else {
+        panic!("no agent")
+    };
     assert_eq!(found.as_str(), "MiXed", "in its own spelling");
     let (name, role, scope) = ("o".parse().unwrap(), Role::Viewer, group("g"));
     let operator = Principal::Operator { name, role, scope };
@@ -132,7 +135,11 @@ async fn revoking_ends_everything(bench: &Bench) {
     assert_eq!(bench.admin(op, 1).await, AdminOutcome::Unknown);
     assert_eq!(bench.submit(new(4), 1).await, Submitted::UnknownAgent);
     assert_eq!(bench.state(1).await, CommandState::Cancelled);
-    assert_eq!(bench.admin(create("a", "", 1), 2).await, AdminOutcome::Done, "the id and the secret are free");
+    assert_eq!(
+        bench.admin(create("a", "", 1), 2).await,
+        AdminOutcome::Done,
+        "the id and the secret are free"
+    );
     assert_eq!(bench.pending().await, 0);
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, GroupPath, Kind, Outcome, Priority, Receipt, ReceiptState, SecretHash, SlotChoice,
-    Submission, Timestamp,
+    AgentId, CommandId, CommandState, GroupPath, Kind, Outcome, Priority, Receipt, ReceiptState, SecretHash,
+    SlotChoice, Submission, Timestamp,
 };
 
 use crate::store::{
-    self, AdminOp, AdminOutcome, Change, Delivery, Durability, Epoch, NewCommand, Query, Recorded, Rows, Store,
-    StoreError, Submitted, Transition, Verdict,
+    self, AdminOp, AdminOutcome, Change, Delivery, Durability, Epoch, NewCommand, Query, Recorded, Rows,
+    Store, StoreError, Submitted, Transition, Verdict,
 };
 
 pub(super) const CACHE_BYTES: usize = 1 << 20;
@@ -74,10 +74,8 @@ pub(super) fn told(changes: &[Change]) -> Vec<(CommandId, CommandState)> {
 
 /// What an accepted command is told as, and what it did to others.
 pub(super) fn accepted(submitted: Submitted) -> (Outcome, Vec<Change>) {
-    match submitted {
-        Submitted::Accepted { outcome, changes } => (outcome, changes),
-        other => panic!("not accepted: {other:?}"),
-    }
+    let Submitted::Accepted { outcome, changes } = submitted else { panic!("not accepted: {submitted:?}") };
+    (outcome, changes)
 }
 
 async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {

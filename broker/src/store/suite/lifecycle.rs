@@ -36,7 +36,10 @@ async fn a_receipt_implies_the_acknowledgement(bench: &Bench) {
             bench.inbox(epoch, 0).await;
         }
         let recorded = bench.receive(number, said, 1).await;
-        assert_eq!((recorded.verdict, told(&recorded.changes)), (Verdict::Applied, vec![(id(number), state)]));
+        assert_eq!(
+            (recorded.verdict, told(&recorded.changes)),
+            (Verdict::Applied, vec![(id(number), state)])
+        );
         assert_eq!(bench.outcome(number).await.detail.as_deref(), Some("said so"));
         assert_eq!(bench.acknowledge(number, epoch, 2).await, Verdict::Late);
     }
@@ -146,7 +149,10 @@ async fn the_sweep_ends_what_expired(bench: &Bench) {
     assert_eq!(first.verdict, Verdict::More);
     assert_eq!(told(&first.changes), [(id(1), CommandState::Expired), (id(2), CommandState::Expired)]);
     let second = bench.sweep(2, 30).await;
-    assert_eq!((second.verdict, told(&second.changes)), (Verdict::Applied, vec![(id(3), CommandState::Expired)]));
+    assert_eq!(
+        (second.verdict, told(&second.changes)),
+        (Verdict::Applied, vec![(id(3), CommandState::Expired)])
+    );
     assert_eq!(bench.pending().await, 2);
 }
 
@@ -156,7 +162,10 @@ async fn the_sweep_spares_what_is_carried(bench: &Bench) {
     bench.inbox(epoch, 0).await;
     bench.accept(NewCommand { expires: at(11), ..new(2) }, 0).await;
     let swept = bench.sweep(1, 2 * DAY).await;
-    assert_eq!((swept.verdict, told(&swept.changes)), (Verdict::Applied, vec![(id(2), CommandState::Expired)]));
+    assert_eq!(
+        (swept.verdict, told(&swept.changes)),
+        (Verdict::Applied, vec![(id(2), CommandState::Expired)])
+    );
     assert_eq!(bench.state(1).await, CommandState::Sent);
     assert_eq!(told(&bench.release(epoch, 2 * DAY).await.changes), [(id(1), CommandState::Expired)]);
 }
@@ -168,7 +177,9 @@ async fn the_sweep_forgets_a_day_later(bench: &Bench) {
     bench.accept(NewCommand { expires: at(100), ..new(2) }, 0).await;
     bench.inbox(epoch, 0).await;
     bench.acknowledge(2, epoch, 1).await;
-    bench.accept(NewCommand { delivery: Delivery::Refused("no".into()), expires: at(101), ..new(3) }, 0).await;
+    bench
+        .accept(NewCommand { delivery: Delivery::Refused("no".into()), expires: at(101), ..new(3) }, 0)
+        .await;
     assert_eq!(bench.sweep(10, 100 + DAY - 1).await.verdict, Verdict::Applied);
     assert!(bench.is_known(1).await);
     assert_eq!(bench.sweep(1, 100 + DAY).await.verdict, Verdict::More);

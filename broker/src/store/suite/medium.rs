@@ -11,7 +11,7 @@ use ::redb::backends::FileBackend;
 use wakemq_protocol::CommandState;
 
 use super::fixture::*;
-use crate::store::{self, Query, Rows, Store, StoreError, Transition, Verdict};
+use crate::store::{self, Delivery, NewCommand, Query, Rows, Store, StoreError, Transition, Verdict};
 
 /// What a test does to the medium.
 #[derive(Debug, Default)]
@@ -105,6 +105,9 @@ async fn full_disk(only_syncs: bool) {
     }
     let acknowledged = Transition::Acknowledged { agent: agent("a"), id: id(1), epoch };
     assert!(is_io(&bench.store.record(vec![acknowledged], at(2)).await));
+    let live = NewCommand { delivery: Delivery::Live(Some(epoch)), ..new(14) };
+    assert!(is_io(&bench.store.submit(vec![live], at(2)).await));
+    assert_eq!(bench.pending().await, 4, "what was not accepted is not carried");
     // The rest goes on.
     assert_eq!(bench.state(1).await, CommandState::Sent, "it is still carried");
     assert_eq!(bench.inbox(epoch, 2).await, [id(2), id(3), id(4)]);
@@ -153,12 +156,19 @@ async fn ends_that_could_not_be_written_are_made_up_for() {
     faults.full.store(true, Ordering::SeqCst);
     assert_eq!(told(&bench.release(epoch, 3).await.changes), [(id(3), CommandState::Queued)]);
     let epoch = bench.claim(3).await;
-    assert_eq!(bench.inbox(epoch, 3).await, [id(3), id(4)], "neither what is cancelled nor what is overtaken");
+    assert_eq!(
+        bench.inbox(epoch, 3).await,
+        [id(3), id(4)],
+        "neither what is cancelled nor what is overtaken"
+    );
     faults.full.store(false, Ordering::SeqCst);
     // The newer arrives before the sweep: the older must not follow it.
     let acknowledged = Transition::Acknowledged { agent: agent("a"), id: id(4), epoch };
     let recorded = bench.record(acknowledged, 4).await;
-    assert_eq!(told(&recorded.changes), [(id(4), CommandState::Acknowledged), (id(1), CommandState::Superseded)]);
+    assert_eq!(
+        told(&recorded.changes),
+        [(id(4), CommandState::Acknowledged), (id(1), CommandState::Superseded)]
+    );
     assert!(bench.inbox(epoch, 4).await.is_empty());
     assert_eq!(told(&bench.sweep(10, 5).await.changes), [(id(2), CommandState::Cancelled)]);
 }

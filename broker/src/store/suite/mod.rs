@@ -1,10 +1,12 @@
 //! One suite for every backend: each test is run on a store in memory and on one in a file.
 
 mod admin;
+mod crash;
 mod delivery;
 mod fixture;
 mod lifecycle;
 mod medium;
+mod model;
 mod opening;
 mod race;
 mod slots;

@@ -102,7 +102,8 @@ async fn what_has_expired_makes_room(bench: &Bench) {
 }
 
 async fn a_refusal_is_recorded(bench: &Bench) {
-    let refused = NewCommand { agent: agent("x"), delivery: Delivery::Refused("no such kind".into()), ..new(1) };
+    let refused =
+        NewCommand { agent: agent("x"), delivery: Delivery::Refused("no such kind".into()), ..new(1) };
     let (outcome, changes) = accepted(bench.submit(refused.clone(), 5).await);
     assert_eq!((outcome.state, outcome.detail.as_deref()), (CommandState::Refused, Some("no such kind")));
     assert!(changes.is_empty());

@@ -1,0 +1,268 @@
+//! Random steps, and what must hold after each of them.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+use wakemq_protocol::limits::PENDING_MAX;
+use wakemq_protocol::{CommandState, Outcome, Priority, ReceiptState};
+
+use super::fixture::*;
+use crate::store::{Change, Delivery, Epoch, NewCommand, Submitted, Transition, Verdict};
+
+/// What somebody does; numbers name commands, in the order of their submission.
+#[derive(Debug, Clone)]
+enum Act {
+    Submit { slot: Option<u8>, priority: u8, ttl: i64 },
+    SubmitLive,
+    Repeat(u64),
+    Claim,
+    Inbox(usize),
+    Acknowledge(u64),
+    AcknowledgeStale(u64),
+    Fail(u64),
+    Receive(u64, u8),
+    Cancel(u64),
+    Release,
+    Sweep(usize),
+    Wait(i64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let which = 0..40u64;
+    prop_oneof![
+        8 => (proptest::option::of(0..3u8), 0..3u8, 1..200i64)
+            .prop_map(|(slot, priority, ttl)| Act::Submit { slot, priority, ttl }),
+        1 => Just(Act::SubmitLive),
+        1 => which.clone().prop_map(Act::Repeat),
+        2 => Just(Act::Claim),
+        5 => (0..4usize).prop_map(Act::Inbox),
+        4 => which.clone().prop_map(Act::Acknowledge),
+        1 => which.clone().prop_map(Act::AcknowledgeStale),
+        1 => which.clone().prop_map(Act::Fail),
+        2 => (which.clone(), 0..4u8).prop_map(|(number, state)| Act::Receive(number, state)),
+        2 => which.prop_map(Act::Cancel),
+        1 => Just(Act::Release),
+        1 => (1..4usize).prop_map(Act::Sweep),
+        2 => (1..80i64).prop_map(Act::Wait),
+    ]
+}
+
+/// What the model knows: the commands that were accepted and what was last told of each.
+#[derive(Default)]
+struct Model {
+    now: i64,
+    submitted: Vec<(NewCommand, Outcome)>,
+    epoch: Option<Epoch>,
+    stale: Option<Epoch>,
+    carried: HashSet<u64>,
+}
+
+impl Model {
+    fn number(&self, index: u64) -> Option<u64> {
+        let len = self.submitted.len() as u64;
+        (len > 0).then(|| index % len + 1)
+    }
+
+    fn told(&mut self, changes: &[Change]) {
+        for change in changes {
+            let at = self.submitted.iter().position(|(command, _)| command.id == change.update.id).unwrap();
+            let (_, told) = &mut self.submitted[at];
+            let new = &change.update.outcome;
+            let number = at as u64 + 1;
+            if told.state.is_terminal() {
+                assert_eq!(told.state, new.state, "{number} ended twice");
+                assert!(new.late.is_some(), "{number} was told again without need");
+            }
+            if told.state == CommandState::Acknowledged {
+                let ends = [CommandState::Done, CommandState::Failed, CommandState::Refused];
+                assert!(ends.contains(&new.state), "{number} was acknowledged and became {}", new.state);
+            }
+            let early = [CommandState::Superseded, CommandState::Expired, CommandState::Cancelled];
+            assert!(
+                !(early.contains(&new.state) && self.carried.contains(&number)),
+                "{number} is on its way"
+            );
+            *told = new.clone();
+            if !matches!(new.state, CommandState::Sent) {
+                self.carried.remove(&number);
+            }
+        }
+    }
+
+    async fn step(&mut self, bench: &Bench, act: &Act) {
+        match *act {
+            Act::Submit { slot, priority, ttl } => {
+                let slot = slot.map(|slot| format!("s{slot}"));
+                let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
+                let submission = submission(slot.as_deref(), priority);
+                self.submit(bench, |command| NewCommand { submission, ..command }, ttl).await;
+            }
+            Act::SubmitLive => {
+                let delivery = Delivery::Live(self.epoch);
+                self.submit(bench, |command| NewCommand { delivery, ..command }, 0).await;
+            }
+            Act::Repeat(index) => {
+                let Some(number) = self.number(index) else { return };
+                let (command, told) = self.submitted[number as usize - 1].clone();
+                let Submitted::Duplicate(outcome) = bench.submit(command, self.now).await else {
+                    panic!("no repetition")
+                };
+                assert_eq!(outcome.state, self.seen(number, &told));
+            }
+            Act::Claim => {
+                // What the former one carried is let go before the store tells of it.
+                self.carried.clear();
+                let claim = bench.store.claim(&agent("a"), "node", at(self.now)).await.unwrap();
+                self.stale = self.epoch.replace(claim.epoch);
+                self.told(&claim.changes);
+            }
+            Act::Inbox(max) => self.take(bench, max).await,
+            Act::Acknowledge(index) => self.acknowledge(bench, index, self.epoch).await,
+            Act::AcknowledgeStale(index) => self.acknowledge(bench, index, self.stale).await,
+            Act::Fail(index) => {
+                let (Some(number), Some(epoch)) = (self.number(index), self.epoch) else { return };
+                let carried = self.carried.contains(&number);
+                let transition = Transition::Failed {
+                    agent: agent("a"),
+                    id: id(number),
+                    epoch,
+                    detail: "too large".into(),
+                };
+                let recorded = bench.record(transition, self.now).await;
+                assert_eq!(recorded.verdict == Verdict::Applied, carried);
+                self.told(&recorded.changes);
+            }
+            Act::Receive(index, state) => {
+                let Some(number) = self.number(index) else { return };
+                let states =
+                    [ReceiptState::Progress, ReceiptState::Done, ReceiptState::Failed, ReceiptState::Refused];
+                let recorded = bench.receive(number, states[usize::from(state)], self.now).await;
+                self.told(&recorded.changes);
+            }
+            Act::Cancel(index) => {
+                let Some(number) = self.number(index) else { return };
+                let carried = self.carried.contains(&number);
+                let recorded = bench.cancel(number, self.now).await;
+                assert_eq!(recorded.verdict == Verdict::Requested, carried);
+                self.told(&recorded.changes);
+            }
+            Act::Release => {
+                let Some(epoch) = self.epoch.take() else { return };
+                self.stale = Some(epoch);
+                self.carried.clear();
+                let recorded = bench.release(epoch, self.now).await;
+                self.told(&recorded.changes);
+            }
+            Act::Sweep(max) => {
+                let recorded = bench.sweep(max, self.now).await;
+                assert!(recorded.changes.len() <= max);
+                self.told(&recorded.changes);
+            }
+            Act::Wait(secs) => self.now += secs,
+        }
+    }
+
+    /// What the store tells of a command, given what it last told of it unasked.
+    fn seen(&self, number: u64, told: &Outcome) -> CommandState {
+        if self.carried.contains(&number) { CommandState::Sent } else { told.state }
+    }
+
+    async fn submit(&mut self, bench: &Bench, shape: impl FnOnce(NewCommand) -> NewCommand, ttl: i64) {
+        let number = self.submitted.len() as u64 + 1;
+        let command = shape(NewCommand { expires: at(self.now + ttl), ..new(number) });
+        let (outcome, changes) = accepted(bench.submit(command.clone(), self.now).await);
+        if outcome.state == CommandState::Sent {
+            self.carried.insert(number);
+        }
+        self.submitted.push((command, outcome));
+        self.told(&changes);
+    }
+
+    async fn take(&mut self, bench: &Bench, max: usize) {
+        let Some(epoch) = self.epoch else { return };
+        let page = bench.store.inbox(&agent("a"), epoch, max, at(self.now)).await.unwrap();
+        assert!(!page.stale && page.commands.len() <= max);
+        let ranks: Vec<_> = page.commands.iter().map(|command| std::cmp::Reverse(command.priority)).collect();
+        assert!(ranks.is_sorted(), "not in order of priority");
+        for command in page.commands {
+            let number =
+                1 + self.submitted.iter().position(|(known, _)| known.id == command.id).unwrap() as u64;
+            assert_eq!(
+                self.submitted[number as usize - 1].1.state,
+                CommandState::Queued,
+                "{number} is not queued"
+            );
+            assert!(self.carried.insert(number), "{number} was given twice");
+            assert!(command.ttl > 0, "{number} had expired");
+        }
+    }
+
+    async fn acknowledge(&mut self, bench: &Bench, index: u64, epoch: Option<Epoch>) {
+        let (Some(number), Some(epoch)) = (self.number(index), epoch) else { return };
+        let counts = self.epoch == Some(epoch) && self.carried.contains(&number);
+        let transition = Transition::Acknowledged { agent: agent("a"), id: id(number), epoch };
+        let recorded = bench.record(transition, self.now).await;
+        assert_eq!(
+            told(&recorded.changes).first() == Some(&(id(number), CommandState::Acknowledged)),
+            counts
+        );
+        self.told(&recorded.changes);
+    }
+
+    /// What must hold at any time.
+    async fn check(&self, bench: &Bench) {
+        let mut pending = 0;
+        let mut queued_of_slot: HashMap<_, u64> = HashMap::new();
+        let mut carried_of_slot: HashMap<_, u64> = HashMap::new();
+        for (number, (command, told)) in (1..).zip(&self.submitted) {
+            let row = bench.store.command(id(number)).await.unwrap().expect("an accepted command is known");
+            assert_eq!(row.outcome.state, self.seen(number, told), "{number} is not what was told");
+            assert_eq!(row.outcome.superseded_by.is_some(), row.outcome.state == CommandState::Superseded);
+            pending += u32::from(row.is_pending());
+            if let (true, Some(slot), Delivery::Inbox) =
+                (row.is_pending(), command.submission.effective_slot(), &command.delivery)
+            {
+                let counts =
+                    if self.carried.contains(&number) { &mut carried_of_slot } else { &mut queued_of_slot };
+                *counts.entry(slot).or_default() += 1;
+            }
+        }
+        assert_eq!(bench.pending().await, pending);
+        assert!(pending as usize <= PENDING_MAX);
+        assert!(queued_of_slot.values().all(|&count| count == 1), "two wait in a slot: {queued_of_slot:?}");
+        assert!(carried_of_slot.values().all(|&count| count == 1), "two of a slot are on their way");
+    }
+}
+
+fn run(acts: &[Act], on_disk: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let bench = if on_disk { Bench::on_disk().await } else { Bench::in_memory().await };
+        let mut model = Model::default();
+        for act in acts {
+            model.step(&bench, act).await;
+            if !on_disk {
+                model.check(&bench).await;
+            }
+        }
+        model.check(&bench).await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_steps_in_memory(acts in proptest::collection::vec(act(), 1..80)) {
+        run(&acts, false);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_steps_on_disk(acts in proptest::collection::vec(act(), 1..80)) {
+        run(&acts, true);
+    }
+}
