@@ -10,7 +10,7 @@ use crate::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, Will,
 };
-use crate::{End, Heartbeat, InFlight, PublishRate};
+use crate::{End, Heartbeat, InFlight, PublishRate, disconnect};
 
 /// What the broker is to do for an agent's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,15 +146,8 @@ impl AgentSession {
                 }
             }
             ClientPacket::Disconnect { reason, session_expiry_secs } => {
-                if reason != ReasonCode::DisconnectWithWill {
-                    self.will = None;
-                }
-                let raised = session_expiry_secs.is_some_and(|secs| secs > 0);
-                self.close(if raised {
-                    End::new(ReasonCode::ProtocolError, "the session expiry interval was 0 and stays so")
-                } else {
-                    End::new(ReasonCode::Success, "the client disconnected")
-                });
+                let end = disconnect::end(reason, session_expiry_secs, &mut self.will);
+                self.close(end);
             }
         }
     }

@@ -13,6 +13,7 @@
 
 mod agent;
 mod clones;
+mod disconnect;
 mod heartbeat;
 mod in_flight;
 pub mod login;

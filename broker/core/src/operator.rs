@@ -10,7 +10,7 @@ use crate::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, Will,
 };
-use crate::{End, Heartbeat, InFlight};
+use crate::{End, Heartbeat, InFlight, disconnect};
 
 /// Most subscriptions of one operator's connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
@@ -156,15 +156,8 @@ impl OperatorSession {
             ClientPacket::Unsubscribe { packet_id, filters } => self.handle_unsubscribe(packet_id, &filters),
             ClientPacket::Publish(publish) => self.handle_publish(publish),
             ClientPacket::Disconnect { reason, session_expiry_secs } => {
-                if reason != ReasonCode::DisconnectWithWill {
-                    self.will = None;
-                }
-                let raised = session_expiry_secs.is_some_and(|secs| secs > 0);
-                self.close(if raised {
-                    End::new(ReasonCode::ProtocolError, "the session expiry interval was 0 and stays so")
-                } else {
-                    End::new(ReasonCode::Success, "the client disconnected")
-                });
+                let end = disconnect::end(reason, session_expiry_secs, &mut self.will);
+                self.close(end);
             }
         }
     }

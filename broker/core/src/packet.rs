@@ -163,7 +163,7 @@ pub enum ClientPacket {
     },
     /// PINGREQ.
     PingReq,
-    /// DISCONNECT: the will is dropped unless the reason is `DisconnectWithWill`.
+    /// DISCONNECT: the will is dropped if the reason is `Success`.
     Disconnect {
         /// Why; `Success` in 3.1.1.
         reason: ReasonCode,
