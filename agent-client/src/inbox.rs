@@ -267,7 +267,7 @@ mod tests {
         let done = receipt(&command(1), ReceiptState::Done, None);
         inbox.ended(done.clone());
         inbox.ended(done.clone());
-        assert_eq!(inbox.flush().await.receipts, [done.clone()]);
+        assert_eq!(inbox.flush().await.receipts, std::slice::from_ref(&done));
         let (mut inbox, mut commands) = open(&path).await;
         assert!(given(&mut commands).is_empty());
         assert_eq!(inbox.unconfirmed(), [done]);

@@ -179,3 +179,85 @@ fn read_private(path: &Path) -> Result<Option<String>, StateError> {
     file.take(IDENTITY_MAX).read_to_string(&mut text).map_err(at)?;
     Ok(Some(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CaSource;
+
+    fn identity() -> Identity {
+        let secret = crate::random::agent_secret().unwrap();
+        let group = "a/b".parse().unwrap();
+        Identity::new("Printer-7".parse().unwrap(), secret, group, vec!["broker".into()], CaSource::System)
+    }
+
+    #[test]
+    fn what_is_saved_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().join("a/b")).unwrap();
+        assert!(matches!(state.identity(), Err(StateError::NotEnrolled(_))));
+        let identity = identity();
+        state.save_identity(&identity).unwrap();
+        assert_eq!(state.identity().unwrap(), identity);
+        assert!(matches!(state.check_not_enrolled(), Err(StateError::Enrolled { .. })));
+        let shown = format!("{identity:?}");
+        assert!(!shown.contains(identity.secret.expose()), "{shown}");
+    }
+
+    #[test]
+    fn a_second_agent_is_kept_out_until_the_first_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Locked(_))));
+        drop(first);
+        StateDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn the_secret_of_an_enrolment_is_kept_until_it_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let secret = state.enrolment_secret().unwrap();
+        assert_eq!(state.enrolment_secret().unwrap(), secret, "asked again, it is the same use of the token");
+        state.forget_enrolment().unwrap();
+        state.forget_enrolment().unwrap();
+        assert_ne!(state.enrolment_secret().unwrap(), secret);
+    }
+
+    #[test]
+    fn a_damaged_identity_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        for content in ["{", r#"{"version":2,"agent":"a"}"#] {
+            sys::replace_file(&dir.path().join(IDENTITY), content.as_bytes()).unwrap();
+            let error = state.identity().unwrap_err();
+            assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains("identity.json"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let state = StateDir::open(&path).unwrap();
+        state.save_identity(&identity()).unwrap();
+        state.enrolment_secret().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        for name in [IDENTITY, ENROLMENT] {
+            let file = path.join(name);
+            assert_eq!(mode(&file), 0o600, "{name}");
+            for open_to in [0o640, 0o604, 0o620] {
+                std::fs::set_permissions(&file, std::fs::Permissions::from_mode(open_to)).unwrap();
+                let refused = match name {
+                    IDENTITY => state.identity().map(|_| ()),
+                    _ => state.enrolment_secret().map(|_| ()),
+                };
+                assert!(matches!(refused, Err(StateError::OpenToOthers(_))), "{name} {open_to:o}");
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! An MQTT 5 session against a scripted server over an in-memory stream, in virtual time.
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail like the test itself")]
 
 use std::time::Duration;
 

@@ -107,6 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
                 return Poll::Pending;
             }
+            // TLS without its farewell: the broker died, or something between closed the connection.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             Poll::Ready(result) => result?,
         };
         if count == 0 {
