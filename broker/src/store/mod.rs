@@ -109,6 +109,8 @@ pub struct InboxPage {
 }
 
 /// Keeps agents, operators, tokens and commands.
+///
+/// A call whose future is dropped before the answer may take effect nevertheless.
 pub trait Store: Send + Sync + 'static {
     /// Accepts commands, durably; several calls share one flush.
     fn submit(&self, commands: Vec<NewCommand>, now: Timestamp) -> StoreFuture<'_, Vec<Submitted>>;
@@ -119,7 +121,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes the next commands of an agent's inbox, at most `max`, to be carried by `epoch`.
     ///
-    /// Slots, time to live and priority are resolved: a slot of which a command is carried gives none.
+    /// Slots, time to live and priority are resolved: a slot of which a command is carried gives none. Nor does
+    /// one of which a command is just being changed: whoever changed it asks again after the answer, an error too.
     fn inbox(&self, agent: &AgentId, epoch: Epoch, max: usize, now: Timestamp) -> StoreFuture<'_, InboxPage>;
 
     /// Returns a command and what became of it; one that is carried is `sent`.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use wakemq_protocol::{Command, Slot, Timestamp};
+use wakemq_protocol::{Command, CommandId, Slot, Timestamp};
 
 use super::lifecycle::due;
 use crate::store::claims::{Carried, Shard};
@@ -67,7 +67,7 @@ fn slots<'a>(shard: &Shard, agent_key: &str, entries: &'a [Entry]) -> HashMap<&'
     slots
 }
 
-fn to_agent(id: wakemq_protocol::CommandId, row: Row, now: Timestamp) -> Command {
+fn to_agent(id: CommandId, row: Row, now: Timestamp) -> Command {
     // Rounded up: 0 would mean "only if connected now".
     let left_ms = row.expires.unix_ms().saturating_sub(now.unix_ms()).max(0);
     Command {
@@ -77,7 +77,7 @@ fn to_agent(id: wakemq_protocol::CommandId, row: Row, now: Timestamp) -> Command
         priority: row.priority,
         kind: row.submission.kind,
         reason: row.submission.reason,
-        issued: row.issued,
+        issued: row.issued.whole_secs(),
         by: row.by,
     }
 }

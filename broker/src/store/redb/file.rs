@@ -11,6 +11,7 @@ use wakemq_protocol::Timestamp;
 
 use super::database::open_database;
 use super::errors::failed;
+use super::medium::OpenMedium;
 use super::open_named;
 use super::tables::Draft;
 use crate::store::kv::{Table, WriteKv};
@@ -28,9 +29,17 @@ pub(in crate::store) fn open(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(name)),
         Err(error) => return Err(io_error(&name, &error)),
     }
+    open_named(name, opener(path), cache_bytes, now)
+}
+
+/// Makes what opens a file, and opens it again.
+pub(super) fn opener(path: &Path) -> Box<OpenMedium> {
     let path = path.to_owned();
-    let open = move || open_file(OpenOptions::new().read(true).write(true), &path);
-    open_named(name, Box::new(open), cache_bytes, now)
+    Box::new(move || {
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Box::new(backend))
+    })
 }
 
 /// Makes a new store in a file, all of it or nothing.
@@ -91,12 +100,6 @@ pub(super) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(),
     drop(draft);
     txn.commit().map_err(failed)?;
     database.close().map_err(failed)
-}
-
-fn open_file(options: &OpenOptions, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
-    let backend =
-        FileBackend::new(options.open(path)?).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Box::new(backend))
 }
 
 fn io_error(name: &str, error: &io::Error) -> StoreError {

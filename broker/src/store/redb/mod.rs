@@ -43,15 +43,9 @@ fn open_named(
     cache_bytes: usize,
     now: Timestamp,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let claims = Arc::new(Claims::default());
-    let shared = Arc::new(Shared::open(name, open, cache_bytes, claims.clone())?);
-    settle(&shared, now)?;
-    let thread = std::thread::Builder::new().name("store-writer".into()).spawn({
-        let shared = shared.clone();
-        move || writer::run(&shared)
-    });
-    let writer = thread.map_err(|error| StoreError::Io(format!("no thread for the writer: {error}")))?;
-    Ok(Arc::new(SharedStore::new(OnDisk { shared, writer: Some(writer) }, claims)))
+    let backend = OnDisk::open(name, open, cache_bytes, now)?;
+    let claims = backend.shared.claims.clone();
+    Ok(Arc::new(SharedStore::new(backend, claims)))
 }
 
 /// Ends what the connections of a former process carried, where that is due.
@@ -74,6 +68,24 @@ struct OnDisk {
     writer: Option<JoinHandle<()>>,
 }
 
+impl OnDisk {
+    fn open(
+        name: String,
+        open: Box<OpenMedium>,
+        cache_bytes: usize,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::open(name, open, cache_bytes, Arc::new(Claims::default()))?);
+        settle(&shared, now)?;
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn({
+            let shared = shared.clone();
+            move || writer::run(&shared)
+        });
+        let writer = thread.map_err(|error| StoreError::Io(format!("no thread for the writer: {error}")))?;
+        Ok(Self { shared, writer: Some(writer) })
+    }
+}
+
 impl Backend for OnDisk {
     fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.shared.read(work)
@@ -94,5 +106,36 @@ impl Drop for OnDisk {
         if let Some(Err(_)) = self.writer.take().map(JoinHandle::join) {
             tracing::error!("the store's writer ended in a panic");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::kv::{Table, WriteKv};
+
+    #[tokio::test]
+    async fn a_panic_in_a_batch_ends_that_batch_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        create(&path).unwrap();
+        let now = Timestamp::from_unix_ms(0);
+        let backend = OnDisk::open(String::new(), file::opener(&path), 1 << 20, now).unwrap();
+        let put = |key: &'static [u8]| job(move |batch| batch.put(Table::Meta, key, b"value"));
+        let get = |key: &'static [u8]| backend.read(|kv| kv.get(Table::Meta, key)).unwrap();
+        let (work, result) = put(b"before");
+        backend.queue(work).await.unwrap();
+        result.await.unwrap().unwrap();
+        let (work, result) = job(|batch| {
+            batch.put(Table::Meta, b"half", b"value")?;
+            if batch.is_dirty() { panic!("on purpose") } else { Ok(()) }
+        });
+        backend.queue(work).await.unwrap();
+        assert!(matches!(result.await.unwrap(), Err(StoreError::Damaged(_))));
+        let (work, result) = put(b"after");
+        backend.queue(work).await.unwrap();
+        result.await.unwrap().unwrap();
+        assert!(get(b"before").is_some() && get(b"after").is_some());
+        assert_eq!(get(b"half"), None);
     }
 }

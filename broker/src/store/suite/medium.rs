@@ -1,13 +1,13 @@
-//! A medium that fails, and one that is slow.
+//! A medium that fails, and one that holds a flush back.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use ::redb::StorageBackend;
 use ::redb::backends::FileBackend;
+use parking_lot::{Condvar, Mutex};
 use wakemq_protocol::CommandState;
 
 use super::fixture::*;
@@ -19,11 +19,18 @@ pub(super) struct Faults {
     full: AtomicBool,
     only_syncs: AtomicBool,
     unreadable: AtomicBool,
-    sync_delay: AtomicU64,
-    pub(super) syncs: AtomicU64,
+    /// Flushes wait while it is.
+    held: Mutex<bool>,
+    let_go: Condvar,
+    syncs: AtomicU64,
 }
 
 impl Faults {
+    fn hold(&self, held: bool) {
+        *self.held.lock() = held;
+        self.let_go.notify_all();
+    }
+
     /// What a full disk says.
     fn check(&self) -> io::Result<()> {
         if self.full.load(Ordering::SeqCst) { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
@@ -56,7 +63,7 @@ impl StorageBackend for Faulty {
     fn sync_data(&self) -> io::Result<()> {
         self.faults.check()?;
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(self.faults.sync_delay.load(Ordering::SeqCst)));
+        self.faults.let_go.wait_while(&mut self.faults.held.lock(), |held| *held);
         Ok(())
     }
 
@@ -190,28 +197,51 @@ async fn a_medium_that_cannot_be_read_comes_back() {
     assert_eq!(bench.pending().await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_share_flushes() {
+/// On this one thread, a task that was polled has queued its call.
+#[tokio::test]
+async fn callers_share_a_flush() {
     const CALLERS: u64 = 64;
-    const ROUNDS: u64 = 8;
     let (_dir, faults, bench) = faulty_bench().await;
-    faults.sync_delay.store(2, Ordering::SeqCst);
-    let before = faults.syncs.load(Ordering::SeqCst);
-    let callers = (0..CALLERS).map(|caller| {
+    let submit = |number| {
         let store = bench.store.clone();
-        tokio::spawn(async move {
-            for round in 0..ROUNDS {
-                // One slot for each caller: so that the inbox does not fill.
-                let command = in_slot(caller * ROUNDS + round + 1, &format!("s{caller}"));
-                accepted(store.submit(vec![command], at(1)).await.unwrap().remove(0));
-            }
-        })
-    });
-    for caller in callers.collect::<Vec<_>>() {
-        caller.await.unwrap();
+        tokio::spawn(async move { store.submit(vec![new(number)], at(1)).await.unwrap().remove(0) })
+    };
+    faults.hold(true);
+    let first = submit(1);
+    let before = faults.syncs.load(Ordering::SeqCst);
+    while faults.syncs.load(Ordering::SeqCst) == before {
+        tokio::task::yield_now().await;
     }
-    let flushes = faults.syncs.load(Ordering::SeqCst) - before;
-    assert!(CALLERS * ROUNDS >= 10 * flushes, "{} submissions took {flushes} flushes", CALLERS * ROUNDS);
+    let callers: Vec<_> = (2..=CALLERS).map(submit).collect();
+    tokio::task::yield_now().await;
+    assert!(!first.is_finished() && callers.iter().all(|caller| !caller.is_finished()), "not durable yet");
+    faults.hold(false);
+    for caller in std::iter::once(first).chain(callers) {
+        accepted(caller.await.unwrap());
+    }
+    // The first and all the others; a commit in two phases flushes twice.
+    assert_eq!(faults.syncs.load(Ordering::SeqCst) - before, 2 * 2);
+}
+
+/// More calls than the queue holds wait outside of it, and none is lost.
+#[tokio::test]
+async fn callers_wait_for_room_in_the_queue() {
+    const CALLERS: u64 = 3000;
+    let (_dir, faults, bench) = faulty_bench().await;
+    faults.hold(true);
+    let submit = |number| {
+        let store = bench.store.clone();
+        let command = in_slot(number, "s");
+        tokio::spawn(async move { store.submit(vec![command], at(1)).await.unwrap().remove(0) })
+    };
+    let callers: Vec<_> = (1..=CALLERS).map(submit).collect();
+    tokio::task::yield_now().await;
+    assert!(bench.store.authenticate(&secret(1)).await.unwrap().is_some(), "others are not held up");
+    faults.hold(false);
+    for caller in callers {
+        accepted(caller.await.unwrap());
+    }
+    assert_eq!(bench.pending().await, 1);
 }
 
 #[tokio::test]

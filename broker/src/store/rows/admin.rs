@@ -1,0 +1,54 @@
+//! Agents, operators, tokens, and whom a secret belongs to.
+
+use serde::{Deserialize, Serialize};
+use wakemq_protocol::{AgentId, Facts, GroupPath, OperatorName, SecretHash, Timestamp};
+
+use crate::store::{Principal, Role};
+
+/// An agent as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Agent {
+    pub(in crate::store) agent: AgentId,
+    pub(in crate::store) group: GroupPath,
+    pub(in crate::store) inside_since: Vec<u64>,
+    pub(in crate::store) secret: SecretHash,
+    pub(in crate::store) created: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) last_seen: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) facts: Option<Facts>,
+}
+
+/// An operator as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Operator {
+    pub(in crate::store) secret: SecretHash,
+    pub(in crate::store) role: Role,
+    pub(in crate::store) scope: GroupPath,
+}
+
+/// An enrolment token as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Token {
+    pub(in crate::store) group: GroupPath,
+    pub(in crate::store) uses_left: u32,
+    pub(in crate::store) expires: Timestamp,
+    pub(in crate::store) by: String,
+}
+
+/// Whom a secret belongs to, complete, so that authenticating is one look-up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::store) enum Owner {
+    Agent(AgentId),
+    Operator { name: OperatorName, role: Role, scope: GroupPath },
+}
+
+impl From<Owner> for Principal {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Agent(agent) => Self::Agent(agent),
+            Owner::Operator { name, role, scope } => Self::Operator { name, role, scope },
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A command, and the lines by which the indexes find it.
+
+use serde::{Deserialize, Serialize};
+use wakemq_protocol::limits::ID_MEMORY_SECS;
+use wakemq_protocol::{
+    AgentId, CommandId, CommandState, GroupPath, Outcome, Priority, Receipt, Slot, Submission, Timestamp,
+};
+
+use super::inbox::Entry;
+use super::{get, put, time_key};
+use crate::store::kv::{ReadKv, Table, WriteKv};
+use crate::store::{CommandRow, StoreError};
+
+/// A command as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Row {
+    pub(in crate::store) by: String,
+    pub(in crate::store) agent: AgentId,
+    pub(in crate::store) group: GroupPath,
+    /// As it was given, so that a repetition is known as such.
+    pub(in crate::store) submission: Submission,
+    /// The submission's, or a higher one that was inherited.
+    pub(in crate::store) priority: Priority,
+    pub(in crate::store) issued: Timestamp,
+    pub(in crate::store) expires: Timestamp,
+    pub(in crate::store) sequence: u64,
+    /// Never `sent`: whether a connection carries it is known in memory alone.
+    pub(in crate::store) state: CommandState,
+    pub(in crate::store) at: Timestamp,
+    /// `ttl` 0: in no inbox, bound to the connection that carries it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::store) live: bool,
+    /// A newer command of its slot was queued while it was carried.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::store) outdated: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::store) cancel_requested: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) detail: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) superseded_by: Option<CommandId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) late: Option<Receipt>,
+}
+
+impl Row {
+    pub(in crate::store) fn is_pending(&self) -> bool {
+        self.state == CommandState::Queued
+    }
+
+    /// Returns the slot that it takes.
+    pub(in crate::store) fn slot(&self) -> Option<Slot> {
+        if self.live { None } else { self.submission.effective_slot() }
+    }
+
+    /// Tells what has become of it, as far as the disk knows.
+    pub(in crate::store) fn outcome(&self) -> Outcome {
+        Outcome {
+            agent: self.agent.clone(),
+            state: self.state,
+            at: self.at,
+            detail: self.detail.clone(),
+            superseded_by: self.superseded_by,
+            cancel_requested: self.cancel_requested && self.is_pending(),
+            late: self.late.clone(),
+        }
+    }
+
+    /// Tells what has become of it; `sent_at` is since when a connection carries it.
+    pub(in crate::store) fn outcome_now(&self, sent_at: Option<Timestamp>) -> Outcome {
+        let outcome = self.outcome();
+        match sent_at.filter(|_| self.is_pending()) {
+            Some(at) => Outcome { state: CommandState::Sent, at, ..outcome },
+            None => outcome,
+        }
+    }
+
+    /// Tells whether it ends as soon as no connection carries it, or has to be looked at then.
+    fn is_loose(&self) -> bool {
+        self.is_pending() && (self.live || self.cancel_requested || self.outdated)
+    }
+
+    pub(in crate::store) fn into_command_row(self, id: CommandId, sent_at: Option<Timestamp>) -> CommandRow {
+        let outcome = self.outcome_now(sent_at);
+        CommandRow {
+            id,
+            by: self.by,
+            agent: self.agent,
+            group: self.group,
+            submission: Submission { priority: self.priority, ..self.submission },
+            issued: self.issued,
+            expires: self.expires,
+            outcome,
+        }
+    }
+
+    /// Returns the keys, and values, under which the indexes find it.
+    fn entries(&self, id: CommandId) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+        let mut entries = vec![(Table::Forget, time_key(self.forgotten_at(), Some(id)), Vec::new())];
+        if self.is_pending() && !self.live {
+            let entry = Entry {
+                priority: self.priority,
+                sequence: self.sequence,
+                id,
+                expires: self.expires,
+                cancel_requested: self.cancel_requested,
+                slot: self.slot(),
+            };
+            entries.push((Table::Inbox, entry.key(&self.agent.key()), entry.value()));
+            entries.push((Table::Expiry, time_key(self.expires, Some(id)), Vec::new()));
+        }
+        if self.is_loose() {
+            entries.push((Table::Loose, id.as_bytes().to_vec(), Vec::new()));
+        }
+        entries
+    }
+
+    fn forgotten_at(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.expires.unix_ms() + i64::from(ID_MEMORY_SECS) * 1000)
+    }
+}
+
+/// Reads a command.
+pub(in crate::store) fn command(kv: &dyn ReadKv, id: CommandId) -> Result<Option<Row>, StoreError> {
+    get(kv, Table::Commands, id.as_bytes())
+}
+
+/// Replaces a command, or removes it, and keeps the indexes in step.
+pub(in crate::store) fn replace_command(
+    kv: &mut dyn WriteKv,
+    id: CommandId,
+    before: Option<&Row>,
+    after: Option<&Row>,
+) -> Result<(), StoreError> {
+    let old = before.map(|row| row.entries(id)).unwrap_or_default();
+    let new = after.map(|row| row.entries(id)).unwrap_or_default();
+    for (table, key, _) in
+        old.iter().filter(|(table, key, _)| !new.iter().any(|(t, k, _)| t == table && k == key))
+    {
+        kv.remove(*table, key)?;
+    }
+    for (table, key, value) in new.iter().filter(|entry| !old.contains(entry)) {
+        kv.put(*table, key, value)?;
+    }
+    match after {
+        Some(row) => put(kv, Table::Commands, id.as_bytes(), row),
+        None => kv.remove(Table::Commands, id.as_bytes()),
+    }
+}

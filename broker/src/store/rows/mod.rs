@@ -1,0 +1,100 @@
+//! The record format: what the keys and values of the tables look like.
+//!
+//! Values are JSON except where a list is read often. A change that an older program could not read raises
+//! [`FORMAT`], which [`check_format`] compares when a store is opened.
+
+mod admin;
+mod command;
+mod inbox;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wakemq_protocol::{CommandId, Timestamp};
+
+use super::StoreError;
+use super::kv::{ReadKv, Table, WriteKv};
+
+pub(super) use admin::{Agent, Operator, Owner, Token};
+pub(super) use command::{Row, command, replace_command};
+pub(super) use inbox::{Entry, inbox};
+
+/// The version of the record format.
+pub(super) const FORMAT: u32 = 1;
+
+const FORMAT_KEY: &[u8] = b"format";
+const SEQUENCE_KEY: &[u8] = b"sequence";
+
+/// Returns the line of [`Table::Meta`] that makes an empty database a store.
+pub(super) fn format_line() -> (&'static [u8], [u8; 4]) {
+    (FORMAT_KEY, FORMAT.to_be_bytes())
+}
+
+/// Checks that the store was written in this format.
+pub(super) fn check_format(kv: &dyn ReadKv) -> Result<(), StoreError> {
+    let value = kv.get(Table::Meta, FORMAT_KEY)?;
+    let bytes = value.as_deref().and_then(|value| <[u8; 4]>::try_from(value).ok());
+    match bytes.map(u32::from_be_bytes) {
+        Some(FORMAT) => Ok(()),
+        Some(found) => Err(StoreError::Format { found, expected: FORMAT }),
+        None => Err(StoreError::Damaged("it does not say its record format".into())),
+    }
+}
+
+/// Returns the last sequence number that was given; 0 before the first.
+pub(super) fn sequence(kv: &dyn ReadKv) -> Result<u64, StoreError> {
+    match kv.get(Table::Meta, SEQUENCE_KEY)? {
+        None => Ok(0),
+        Some(value) => <[u8; 8]>::try_from(&*value)
+            .map(u64::from_be_bytes)
+            .map_err(|_| StoreError::Damaged("the sequence number is not a number".into())),
+    }
+}
+
+/// Gives the next sequence number.
+pub(super) fn next_sequence(kv: &mut dyn WriteKv) -> Result<u64, StoreError> {
+    let next = sequence(kv)? + 1;
+    kv.put(Table::Meta, SEQUENCE_KEY, &next.to_be_bytes())?;
+    Ok(next)
+}
+
+/// Makes a key that sorts by time; with an id it names one command at that time.
+pub(super) fn time_key(time: Timestamp, id: Option<CommandId>) -> Vec<u8> {
+    let ms = u64::try_from(time.unix_ms()).unwrap_or(0);
+    let id = id.as_ref().map_or(&[][..], |id| id.as_bytes());
+    [&ms.to_be_bytes(), id].concat()
+}
+
+/// Returns the id at the end of a key.
+pub(super) fn id_in_key(key: &[u8]) -> Result<CommandId, StoreError> {
+    key.last_chunk::<16>()
+        .and_then(|bytes| CommandId::from_bytes(*bytes).ok())
+        .ok_or_else(|| StoreError::Damaged("a key of an index names no command".into()))
+}
+
+/// Reads a value in JSON.
+pub(super) fn get<T: DeserializeOwned>(
+    kv: &dyn ReadKv,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    kv.get(table, key)?.map(|value| parse(table, &value)).transpose()
+}
+
+/// Parses a value in JSON.
+pub(super) fn parse<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value)
+        .map_err(|error| StoreError::Damaged(format!("a row of {} cannot be read: {error}", table.name())))
+}
+
+/// Writes a value as JSON.
+pub(super) fn put<T: Serialize>(
+    kv: &mut dyn WriteKv,
+    table: Table,
+    key: &[u8],
+    value: &T,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_vec(value).map_err(|error| {
+        StoreError::Damaged(format!("a row of {} cannot be written: {error}", table.name()))
+    })?;
+    kv.put(table, key, &json)
+}
