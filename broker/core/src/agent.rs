@@ -60,6 +60,17 @@ pub enum AgentAction {
     Close(End),
 }
 
+/// How far the agent's subscription to its commands is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    /// Not subscribed, which is offline.
+    None,
+    /// Subscribed, and the inbox is being claimed.
+    Claiming,
+    /// Commands may be sent.
+    Active,
+}
+
 /// A connected agent: sends it what its inbox holds, and takes its acknowledgements, receipts and facts.
 ///
 /// See the crate's documentation for the order of calls.
@@ -67,11 +78,13 @@ pub enum AgentAction {
 pub struct AgentSession {
     agent: AgentId,
     level: ProtocolLevel,
-    subscribed: bool,
-    /// A `Fetch` is under way.
-    fetching: bool,
-    /// Something came into the inbox while it was.
+    subscription: Subscription,
+    /// How many commands the `Fetch` that is under way may bring; 0 if none is. Their room is kept free.
+    fetching: usize,
+    /// Something came into the inbox while there was no room or a `Fetch` was under way.
     fetch_again: bool,
+    /// The page under way was asked for by a subscription that has ended: its commands are queued again.
+    page_is_stale: bool,
     rate: PublishRate,
     heartbeat: Heartbeat,
     maximum_packet_size: Option<u32>,
@@ -88,9 +101,10 @@ impl AgentSession {
         Self {
             agent,
             level: connect.level,
-            subscribed: false,
-            fetching: false,
+            subscription: Subscription::None,
+            fetching: 0,
             fetch_again: false,
+            page_is_stale: false,
             rate: PublishRate::default(),
             heartbeat: Heartbeat::new(connect.keep_alive_secs, keep_alive_max_secs, now_ms),
             maximum_packet_size: connect.maximum_packet_size,
@@ -159,7 +173,7 @@ impl AgentSession {
 
     /// Takes a command that is only for this connection (time to live 0).
     pub fn handle_live(&mut self, command: Command) {
-        if !self.subscribed || self.live.len() >= PENDING_MAX {
+        if self.subscription == Subscription::None || self.live.len() >= PENDING_MAX {
             // It stays with the engine as carried by this connection, and expires with it.
             return;
         }
@@ -169,16 +183,22 @@ impl AgentSession {
 
     /// Takes the engine's word that the inbox is claimed.
     pub fn handle_claimed(&mut self) {
-        self.subscribed = true;
+        if self.subscription == Subscription::None {
+            // The agent has unsubscribed meanwhile; a `Release` follows the `Claim`.
+            return;
+        }
+        self.subscription = Subscription::Active;
         // It comes behind the SUBACK, which is in the queue already.
         self.fetch();
     }
 
     /// Takes what `Fetch` asked for.
     pub fn handle_page(&mut self, commands: Vec<Command>) {
-        self.fetching = false;
-        for command in commands {
-            self.deliver(command);
+        self.fetching = 0;
+        if !std::mem::take(&mut self.page_is_stale) {
+            for command in commands {
+                self.deliver(command);
+            }
         }
         self.send_live();
         if self.fetch_again {
@@ -272,7 +292,8 @@ impl AgentSession {
             reasons.push(reason);
             why = Some(text.to_owned());
         }
-        if reasons.contains(&ReasonCode::GrantedQoS1) && !self.subscribed {
+        if reasons.contains(&ReasonCode::GrantedQoS1) && self.subscription == Subscription::None {
+            self.subscription = Subscription::Claiming;
             self.actions.push_back(AgentAction::Claim);
         }
         self.send(ServerPacket::SubAck { packet_id, reasons, reason_string: why });
@@ -282,9 +303,10 @@ impl AgentSession {
         let mut reasons = Vec::with_capacity(filters.len());
         for filter in filters {
             let own = matches!(filter.parse(), Ok(Topic::AgentCommands(of)) if of == self.agent);
-            if own && self.subscribed {
-                self.subscribed = false;
+            if own && self.subscription != Subscription::None {
+                self.subscription = Subscription::None;
                 self.live = Vec::new();
+                self.page_is_stale = self.fetching > 0;
                 self.actions.push_back(AgentAction::Release);
                 reasons.push(ReasonCode::Success);
             } else {
@@ -340,21 +362,21 @@ impl AgentSession {
     }
 
     fn fetch(&mut self) {
-        if !self.subscribed {
+        if self.subscription != Subscription::Active {
             return;
         }
         let max = self.in_flight.room();
-        if self.fetching || max == 0 {
+        if self.fetching > 0 || max == 0 {
             self.fetch_again = true;
             return;
         }
-        self.fetching = true;
+        self.fetching = max;
         self.fetch_again = false;
         self.actions.push_back(AgentAction::Fetch { max });
     }
 
     fn send_live(&mut self) {
-        while !self.live.is_empty() && self.in_flight.room() > 0 {
+        while !self.live.is_empty() && self.in_flight.room() > self.fetching {
             let command = self.live.remove(0);
             self.deliver(command);
         }
