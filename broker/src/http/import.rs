@@ -233,7 +233,12 @@ impl Lines {
         } else if text.trim_ascii().is_empty() {
             return;
         } else {
-            serde_json::from_slice(&text).map_err(|error| error.to_string())
+            serde_json::from_slice(&text).map_err(|error| {
+                // The reader counts lines for itself; the one that counts is told beside it.
+                let (text, column) = (error.to_string(), error.column());
+                let why = text.split(" at line ").next().unwrap_or_default();
+                format!("{why} at column {column}")
+            })
         };
         self.ready.push_back((self.number, parsed));
     }

@@ -7,6 +7,8 @@ mod extract;
 mod handlers;
 mod import;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,0 +1,171 @@
+//! The program itself: what it prints, how it ends, what it refuses.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+fn wakemqd(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wakemqd"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = wakemqd(args).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A running broker; killed when dropped.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut child = wakemqd(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn address(&mut self) -> String {
+        let line = self.line();
+        line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+
+    fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn init_then_run_then_an_orderly_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = text(&data);
+
+    let (code, _, told) = output(&["run", "--data", data]);
+    assert_eq!(code, Some(3));
+    assert!(
+        told.contains("holds no broker's data") && told.contains("hint: make it with `wakemqd init"),
+        "{told}"
+    );
+
+    assert_eq!(output(&["init", "--data", data, "--host", "127.0.0.1"]).0, Some(0));
+    let (code, _, told) = output(&["init", "--data", data]);
+    assert_eq!(code, Some(3));
+    assert!(told.contains("initialised already") && told.contains("hint: "), "{told}");
+
+    let run = ["run", "--data", data, "--listen", "127.0.0.1:0", "--listen", "[::1]:0"];
+    let mut running = Running::start(&run);
+    let addresses = [running.address(), running.address()];
+    for address in &addresses {
+        std::net::TcpStream::connect(address).expect("it listens once it says so");
+    }
+
+    // The store has one user at a time.
+    let (code, _, told) = output(&run);
+    assert_eq!(code, Some(3));
+    assert!(told.contains("in use"), "{told}");
+
+    let (code, log) = running.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("shutting down") && log.contains("stopped"), "{log}");
+    assert!(
+        log.contains(&format!("endpoints=[\"{}\"", addresses[0])),
+        "agents are told the port that was bound: {log}"
+    );
+
+    // An address that is taken is told as that.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, _, told) =
+        output(&["run", "--data", data, "--listen", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("hint: another program listens there"), "{told}");
+}
+
+#[test]
+fn a_wrong_configuration_starts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("w.toml"));
+    assert_eq!(output(&["init", "--data", text(&data)]).0, Some(0));
+    std::fs::write(&file, "[limits]\nconnections = 5\n").unwrap();
+    for args in
+        [vec!["check-config", text(&file)], vec!["run", "--data", text(&data), "--config", text(&file)]]
+    {
+        let (code, out, told) = output(&args);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(told.contains("w.toml:2:1: ") && told.contains("`max_connections`"), "{told}");
+    }
+    std::fs::write(&file, "[limits]\nmax_connections = 5\n").unwrap();
+    assert_eq!(output(&["check-config", text(&file)]).0, Some(0));
+    let (code, _, told) = output(&["run", "--data", text(&data), "--config", text(&dir.path().join("none"))]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("none: cannot be read"), "{told}");
+}
+
+#[test]
+fn a_certificate_authority_that_would_give_its_key_away_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("w.toml"));
+    assert_eq!(output(&["init", "--data", text(&data)]).0, Some(0));
+    std::fs::write(&file, "[advertise]\nca = \"ca.key\"\n").unwrap();
+    let (code, _, told) =
+        output(&["run", "--data", text(&data), "--config", text(&file), "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains("`ca` in [advertise]"), "{told}");
+}
+
+#[test]
+fn dev_says_three_lines_to_copy_and_starts_again_on_what_it_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("dev");
+    for _ in 0..2 {
+        let mut running = Running::start(&["dev", "--data", text(&data), "--listen", "127.0.0.1:0"]);
+        let address = running.address();
+        assert!(running.line().starts_with('#'));
+        let lines = [running.line(), running.line(), running.line()];
+        assert!(lines[0].contains(" enrol ") && lines[0].contains(&address), "{lines:?}");
+        assert!(lines[1].contains(" run ") && lines[2].contains(" wake agent-1"), "{lines:?}");
+        let profile = std::fs::read_to_string(data.join("operator.toml")).unwrap();
+        assert!(profile.contains(&format!("endpoints = [\"{address}\"]")), "the profile follows the port");
+        let token = std::fs::read_to_string(data.join("enrol.token")).unwrap();
+        assert!(
+            token.starts_with("wme_") && !lines.concat().contains(token.trim()),
+            "no secret on a command line"
+        );
+        let (code, log) = running.terminate();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains(token.trim()), "no secret in the log");
+    }
+}
+
+#[test]
+fn help_documents_the_exit_codes_and_completions_are_written() {
+    let (code, help, _) = output(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("Exit codes:") && help.contains("  3  the data directory"), "{help}");
+    let (code, script, _) = output(&["completions", "bash"]);
+    assert!(code == Some(0) && script.contains("check-config"));
+}
