@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use wakemq_protocol::limits::{IN_FLIGHT_MAX, PENDING_MAX};
 use wakemq_protocol::{AgentId, Command, CommandId, Facts, Receipt, Topic};
 
+use crate::log_text::refused_publish;
 use crate::login::may_publish;
 use crate::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, Will,
 };
-use crate::{End, Heartbeat, InFlight, PublishRate, disconnect};
+use crate::{End, Heartbeat, InFlight, PublishRate};
 
 /// What the broker is to do for an agent's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl AgentSession {
                 }
             }
             ClientPacket::Disconnect { reason, session_expiry_secs } => {
-                let end = disconnect::end(reason, session_expiry_secs, &mut self.will);
+                let end = End::of_disconnect(reason, session_expiry_secs, &mut self.will);
                 self.close(end);
             }
         }
@@ -351,7 +352,7 @@ impl AgentSession {
     }
 
     fn refuse(&mut self, packet_id: Option<u16>, reason: ReasonCode, text: String) {
-        self.actions.push_back(AgentAction::Warn(format!("refused a publish: {text}")));
+        self.actions.push_back(AgentAction::Warn(refused_publish(reason, &text)));
         if let Some(packet_id) = packet_id {
             self.puback(packet_id, reason, Some(text));
         }
@@ -388,22 +389,24 @@ impl AgentSession {
     /// Sends a command for which there is room; it was counted when it was asked for.
     fn deliver(&mut self, command: Command) {
         let id = command.id;
-        let topic = Topic::AgentCommands(self.agent.clone()).to_string();
-        // A command of our own making is always JSON.
-        let payload = wakemq_protocol::to_json(&command);
-        let size = publish_size(self.level, topic.len(), payload.len());
-        if let Some(max) = self.maximum_packet_size.filter(|&max| size > max as usize) {
-            let detail = format!("the packet of {size} bytes is above the agent's maximum of {max}");
-            self.actions.push_back(AgentAction::Failed { id, detail });
-            return;
-        }
         let Some(packet_id) = self.in_flight.insert(id) else {
             // Room was counted before, and nothing else takes any.
             self.close(End::new(ReasonCode::UnspecifiedError, "more commands than room in flight"));
             return;
         };
-        let publish =
-            ServerPublish { topic, payload, packet_id: Some(packet_id), ..ServerPublish::default() };
+        let publish = ServerPublish {
+            topic: Topic::AgentCommands(self.agent.clone()).to_string(),
+            payload: wakemq_protocol::to_json(&command),
+            packet_id: Some(packet_id),
+            ..ServerPublish::default()
+        };
+        let size = publish.size(self.level, QoS::AtLeastOnce);
+        if let Some(max) = self.maximum_packet_size.filter(|&max| size > max as usize) {
+            self.in_flight.remove(packet_id);
+            let detail = format!("the packet of {size} bytes is above the agent's maximum of {max}");
+            self.actions.push_back(AgentAction::Failed { id, detail });
+            return;
+        }
         self.send(ServerPacket::Publish(publish));
     }
 
@@ -414,17 +417,4 @@ impl AgentSession {
     fn close(&mut self, end: End) {
         self.actions.push_back(AgentAction::Close(end));
     }
-}
-
-/// Returns the size in bytes of a QoS 1 PUBLISH without properties (MQTT 5 §3.3).
-pub(crate) fn publish_size(level: ProtocolLevel, topic_len: usize, payload_len: usize) -> usize {
-    let properties = usize::from(level == ProtocolLevel::V5);
-    let remaining = 2 + topic_len + 2 + properties + payload_len;
-    let length_bytes = match remaining {
-        0..128 => 1,
-        128..16_384 => 2,
-        16_384..2_097_152 => 3,
-        _ => 4,
-    };
-    1 + length_bytes + remaining
 }

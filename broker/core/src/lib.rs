@@ -15,9 +15,10 @@
 
 mod agent;
 mod clones;
-mod disconnect;
+mod end;
 mod heartbeat;
 mod in_flight;
+mod log_text;
 pub mod login;
 mod operator;
 pub mod packet;
@@ -25,23 +26,8 @@ mod publish_rate;
 
 pub use agent::{AgentAction, AgentSession};
 pub use clones::{CloneVerdict, Clones, Instance};
+pub use end::End;
 pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
 pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest};
 pub use publish_rate::PublishRate;
-
-/// Why a session ends a connection; the broker turns it into a DISCONNECT (MQTT 5) and closes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// What MQTT 5 says; `Success` where the client itself has ended it and nothing is to be said.
-    pub reason: packet::ReasonCode,
-    /// The same for people.
-    pub text: String,
-}
-
-impl End {
-    /// Makes an end with a text.
-    pub fn new(reason: packet::ReasonCode, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
-    }
-}

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 use wakemq_protocol::limits::CORRELATION_DATA_MAX;
 use wakemq_protocol::{AgentId, Kind, OperatorName, Submission, Topic, filter_matches};
 
-use crate::agent::publish_size;
+use crate::log_text::refused_publish;
 use crate::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, Will,
 };
-use crate::{End, Heartbeat, InFlight, disconnect};
+use crate::{End, Heartbeat, InFlight};
 
 /// Most subscriptions of one operator's connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
@@ -156,7 +156,7 @@ impl OperatorSession {
             ClientPacket::Unsubscribe { packet_id, filters } => self.handle_unsubscribe(packet_id, &filters),
             ClientPacket::Publish(publish) => self.handle_publish(publish),
             ClientPacket::Disconnect { reason, session_expiry_secs } => {
-                let end = disconnect::end(reason, session_expiry_secs, &mut self.will);
+                let end = End::of_disconnect(reason, session_expiry_secs, &mut self.will);
                 self.close(end);
             }
         }
@@ -198,17 +198,19 @@ impl OperatorSession {
     pub fn handle_response(&mut self, response: &Response, payload: Vec<u8>) {
         let matching = self.subscriptions.iter().filter(|s| filter_matches(&s.filter, &response.topic));
         let Some(qos) = matching.map(|subscription| subscription.qos).max() else { return };
-        let size = publish_size(self.level, response.topic.len(), payload.len()) + 3 + CORRELATION_DATA_MAX;
-        if self.maximum_packet_size.is_some_and(|max| size > max as usize) {
-            // MQTT 5 §3.1.2.11.4: what is too large for the client is not sent.
-            return;
-        }
         let publish = ServerPublish {
             topic: response.topic.clone(),
             payload,
             correlation_data: response.correlation_data.clone(),
             ..ServerPublish::default()
         };
+        let size = publish.size(self.level, qos);
+        if let Some(max) = self.maximum_packet_size.filter(|&max| size > max as usize) {
+            // MQTT 5 §3.1.2.11.4: what is too large for the client is not sent.
+            let text = format!("a response of {size} bytes is above the operator's maximum of {max}");
+            self.actions.push_back(OperatorAction::Warn(text));
+            return;
+        }
         if qos == QoS::AtMostOnce {
             self.send(ServerPacket::Publish(publish));
         } else if self.waiting.len() >= WAITING_MAX {
@@ -265,8 +267,12 @@ impl OperatorSession {
             Err(refusal) => return self.refuse(packet_id, refusal),
         };
         let submission = read_submission(&publish.payload);
-        if let (Err(refusal), ProtocolLevel::V5) = (&submission, self.level) {
-            return self.refuse(packet_id, refusal.clone());
+        if let Err(refusal) = &submission {
+            match self.level {
+                ProtocolLevel::V5 => return self.refuse(packet_id, refusal.clone()),
+                // 3.1.1 is not told, so that the record is all that its publisher has.
+                ProtocolLevel::V4 => self.warn_refused(refusal),
+            }
         }
         self.actions.push_back(OperatorAction::Submit(SubmitRequest {
             agent,
@@ -358,9 +364,12 @@ impl OperatorSession {
     }
 
     fn refuse(&mut self, packet_id: Option<u16>, refusal: Refusal) {
-        let Refusal { reason, text, .. } = refusal;
-        self.actions.push_back(OperatorAction::Warn(format!("refused a publish: {text}")));
-        self.puback(packet_id, reason, Some(text));
+        self.warn_refused(&refusal);
+        self.puback(packet_id, refusal.reason, Some(refusal.text));
+    }
+
+    fn warn_refused(&mut self, refusal: &Refusal) {
+        self.actions.push_back(OperatorAction::Warn(refused_publish(refusal.reason, &refusal.text)));
     }
 
     fn puback(&mut self, packet_id: Option<u16>, reason: ReasonCode, reason_string: Option<String>) {

@@ -5,6 +5,7 @@
 //! session writes one answer for both levels and looks at [`Connect::level`] only where behaviour differs.
 
 mod reason;
+mod size;
 
 use std::fmt;
 
