@@ -13,8 +13,8 @@ use crate::registry::{Letter, Mail, Mailbox};
 use crate::store::{Epoch, StoreError};
 use crate::transport::timers::TimerId;
 
-/// All that belongs to one connected agent; in a box of its own, so that its task is small.
-struct Connection<S> {
+/// All that belongs to one connected agent, in one box: its task is little more than a pointer to it.
+pub(super) struct Connection<S> {
     door: Arc<Door>,
     wire: Wire<S>,
     session: AgentSession,
@@ -24,21 +24,20 @@ struct Connection<S> {
     paused_until_ms: Option<u64>,
 }
 
-/// Serves an admitted agent until its connection ends.
-pub(super) async fn serve<S: Io>(
-    door: Arc<Door>,
-    wire: Wire<S>,
-    session: AgentSession,
-    mailbox: Arc<Mailbox>,
-) {
-    let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
-    let connection =
-        Box::new(Connection { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None });
-    connection.run().await;
-}
-
 impl<S: Io> Connection<S> {
-    async fn run(mut self: Box<Self>) {
+    /// Takes over an admitted agent's connection.
+    pub(super) fn new(
+        door: Arc<Door>,
+        wire: Box<Wire<S>>,
+        session: AgentSession,
+        mailbox: Arc<Mailbox>,
+    ) -> Box<Self> {
+        let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
+        Box::new(Self { door, wire: *wire, session, mailbox, epoch: None, timer, paused_until_ms: None })
+    }
+
+    /// Serves the agent until the connection ends.
+    pub(super) async fn run(mut self: Box<Self>) {
         let ending = loop {
             if let ControlFlow::Break(ending) = Box::pin(self.handle_packets()).await {
                 break ending;
@@ -183,8 +182,8 @@ impl<S: Io> Connection<S> {
         Ok(())
     }
 
-    async fn end(mut self, ending: Ending) {
-        let Self { door, mailbox, .. } = &self;
+    async fn end(mut self: Box<Self>, ending: Ending) {
+        let Self { door, mailbox, .. } = &*self;
         let agent = self.session.agent().clone();
         tracing::debug!(%agent, address = %mailbox.address(), %ending, "connection ends");
         door.timers.cancel(self.timer, mailbox.id());

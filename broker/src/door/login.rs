@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use wakemq_core::login::{Claimed, Login, Refused, refusal, wrong_secret};
 use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
 use wakemq_core::{AgentSession, OperatorSession, login};
@@ -27,9 +27,20 @@ enum First {
     Bad(DecodeError),
 }
 
-/// Takes the CONNECT and serves the session to its end.
-pub(super) async fn serve<S: Io>(door: Arc<Door>, mut wire: Wire<S>, address: SocketAddr) {
-    let connect = match timeout(door.limits.connect, read_connect(&mut wire)).await {
+/// A connection whose CONNECT was accepted.
+pub(super) enum Session<S> {
+    Agent(Box<agent::Connection<S>>),
+    Operator(Box<operator::Connection<S>>),
+}
+
+/// Takes the CONNECT, which must have come by `deadline`; says why not, and closes, if nobody is let in.
+pub(super) async fn login<S: Io>(
+    door: &Arc<Door>,
+    mut wire: Box<Wire<S>>,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Option<Session<S>> {
+    let connect = match timeout_at(deadline, read_connect(&mut wire)).await {
         Ok(Ok(First::Connect(connect))) => connect,
         Ok(Ok(First::Bad(error))) => {
             tracing::debug!(%address, %error, "refused a first packet");
@@ -37,12 +48,17 @@ pub(super) async fn serve<S: Io>(door: Arc<Door>, mut wire: Wire<S>, address: So
                 wire.set_peer(Peer::unknown(level));
                 ServerPacket::ConnAck(*refusal(error.reason, error.detail))
             });
-            return wire.farewell(answer).await;
+            wire.farewell(answer).await;
+            return None;
         }
-        Ok(Err(end)) => return tracing::debug!(%address, %end, "ended before CONNECT"),
+        Ok(Err(end)) => {
+            tracing::debug!(%address, %end, "ended before CONNECT");
+            return None;
+        }
         Err(_) => {
             tracing::debug!(%address, "no CONNECT in time");
-            return wire.farewell(None).await;
+            wire.farewell(None).await;
+            return None;
         }
     };
     wire.set_peer(Peer::of(&connect));
@@ -51,17 +67,20 @@ pub(super) async fn serve<S: Io>(door: Arc<Door>, mut wire: Wire<S>, address: So
         // It came in while the others were asked to end.
         mailbox.evict(Door::stopping());
     }
-    match Box::pin(admit(&door, &mut wire, *connect, &mailbox)).await {
-        Ok(Admitted::Agent(session)) => agent::serve(door, wire, *session, mailbox).await,
-        Ok(Admitted::Operator(who, session, client_id)) => {
-            operator::serve(door, wire, who, *session, client_id, mailbox).await;
+    match admit(door, &mut wire, *connect, &mailbox).await {
+        Ok(Admitted::Agent(session)) => {
+            Some(Session::Agent(agent::Connection::new(door.clone(), wire, session, mailbox)))
         }
+        Ok(Admitted::Operator(who, session, client_id)) => Some(Session::Operator(
+            operator::Connection::new(door.clone(), wire, who, session, client_id, mailbox),
+        )),
         Err(refused) => {
             door.engine.registry().close(&mailbox);
             tracing::warn!(
                 %address, reason = refused.reason.text(), text = refused.reason_string, "refused a CONNECT"
             );
             wire.farewell(Some(ServerPacket::ConnAck(*refused))).await;
+            None
         }
     }
 }
@@ -93,8 +112,8 @@ async fn read_connect<S: Io>(wire: &mut Wire<S>) -> Result<First, WireEnd> {
 }
 
 enum Admitted {
-    Agent(Box<AgentSession>),
-    Operator(Operator, Box<OperatorSession>, String),
+    Agent(AgentSession),
+    Operator(Operator, OperatorSession, String),
 }
 
 async fn admit<S: Io>(
@@ -124,7 +143,7 @@ async fn admit<S: Io>(
                 door.engine.registry().leave(&agent, mailbox.id());
                 return Err(refused);
             }
-            Admitted::Agent(Box::new(AgentSession::new(agent, login.connect, keep_alive_max, now_ms)))
+            Admitted::Agent(AgentSession::new(agent, login.connect, keep_alive_max, now_ms))
         }
         Principal::Operator { name, role, scope } => {
             let may_command = role >= Role::Operator;
@@ -133,7 +152,7 @@ async fn admit<S: Io>(
             door.engine.registry().operator_arrives(&name, &client_id, mailbox);
             let session =
                 OperatorSession::new(name.clone(), may_command, login.connect, keep_alive_max, now_ms);
-            Admitted::Operator(Operator { name, role, scope }, Box::new(session), client_id)
+            Admitted::Operator(Operator { name, role, scope }, session, client_id)
         }
     };
     let keep_alive_secs = match &admitted {

@@ -11,6 +11,8 @@ mod login;
 mod opening;
 mod operator;
 mod timers;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;
@@ -96,8 +98,15 @@ impl Door {
 
     /// Serves one connection to its end; in-memory streams are as good as sockets.
     pub async fn serve<S: Io>(self: Arc<Self>, io: S, address: std::net::SocketAddr) {
-        match opening::open(&self, io, address).await {
-            Ok(opening::Opened::Mqtt(wire)) => login::serve(self, *wire, address).await,
+        // Every stage but the parked one is boxed: what it needs is gone afterwards, and not part of the task.
+        match Box::pin(opening::open(&self, io, address)).await {
+            Ok(opening::Opened::Mqtt(wire, deadline)) => {
+                match Box::pin(login::login(&self, wire, address, deadline)).await {
+                    Some(login::Session::Agent(connection)) => connection.run().await,
+                    Some(login::Session::Operator(connection)) => Box::pin(connection.run()).await,
+                    None => {}
+                }
+            }
             Ok(opening::Opened::Http(stream)) => Box::pin(self.http.serve_connection(*stream, address)).await,
             Err(error) => tracing::debug!(%address, %error, "a connection ended before it said anything"),
         }

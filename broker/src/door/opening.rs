@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use wakemq_core::packet::ProtocolLevel;
 
 use super::Door;
@@ -19,8 +19,8 @@ use crate::transport::tls::{Scratch, Tls};
 
 /// A connection that has said what it speaks.
 pub(super) enum Opened<S> {
-    /// MQTT of some version.
-    Mqtt(Box<Wire<S>>),
+    /// MQTT of some version, and until when its CONNECT must have come.
+    Mqtt(Box<Wire<S>>, Instant),
     /// HTTP/1.1.
     Http(Box<TlsStream<S>>),
 }
@@ -54,10 +54,11 @@ pub(super) async fn open<S: Io>(door: &Door, io: S, address: SocketAddr) -> Resu
     let opened = async {
         // Boxed, so that what a handshake needs is gone from a parked connection's task.
         let mut wire = Box::pin(timeout(door.limits.handshake, handshake(door, io))).await??;
-        let spoken = timeout(door.limits.connect, find_out(&mut wire)).await??;
+        let deadline = Instant::now() + door.limits.connect;
+        let spoken = timeout_at(deadline, find_out(&mut wire)).await??;
         tracing::trace!(%address, tls = ?wire.tls().version(), resumed = wire.tls().is_resumed(), ?spoken);
         match spoken {
-            Sniff::Mqtt => Ok(Opened::Mqtt(wire)),
+            Sniff::Mqtt => Ok(Opened::Mqtt(wire, deadline)),
             Sniff::Http => {
                 let (io, tls, plain) = wire.into_parts();
                 Ok(Opened::Http(Box::new(TlsStream::new(io, tls, plain))))

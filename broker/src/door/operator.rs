@@ -18,35 +18,41 @@ const BATCH_MAX: usize = 256;
 /// Most bytes that wait for an operator that does not read; with more the connection ends.
 const UNSENT_MAX: usize = 4 * 1024 * 1024;
 
-struct Connection<S> {
-    door: Arc<Door>,
-    wire: Wire<S>,
-    who: Operator,
-    session: OperatorSession,
-    mailbox: Arc<Mailbox>,
-    timer: TimerId,
-    /// Submissions that wait for the rest of their batch.
-    batch: Vec<SubmitRequest>,
-}
-
-/// Serves an admitted operator until its connection ends.
-pub(super) async fn serve<S: Io>(
+/// All that belongs to one connected operator.
+pub(super) struct Connection<S> {
     door: Arc<Door>,
     wire: Wire<S>,
     who: Operator,
     session: OperatorSession,
     client_id: String,
     mailbox: Arc<Mailbox>,
-) {
-    let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
-    tracing::info!(operator = %who.name, address = %mailbox.address(), "operator connected");
-    let mut connection = Box::new(Connection { door, wire, who, session, mailbox, timer, batch: Vec::new() });
-    let ending = connection.run().await;
-    connection.end(ending, &client_id).await;
+    timer: TimerId,
+    /// Submissions that wait for the rest of their batch.
+    batch: Vec<SubmitRequest>,
 }
 
 impl<S: Io> Connection<S> {
-    async fn run(&mut self) -> Ending {
+    /// Takes over an admitted operator's connection.
+    pub(super) fn new(
+        door: Arc<Door>,
+        wire: Box<Wire<S>>,
+        who: Operator,
+        session: OperatorSession,
+        client_id: String,
+        mailbox: Arc<Mailbox>,
+    ) -> Box<Self> {
+        let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
+        tracing::info!(operator = %who.name, address = %mailbox.address(), "operator connected");
+        Box::new(Self { door, wire: *wire, who, session, client_id, mailbox, timer, batch: Vec::new() })
+    }
+
+    /// Serves the operator until the connection ends.
+    pub(super) async fn run(mut self: Box<Self>) {
+        let ending = self.serve().await;
+        self.end(ending).await;
+    }
+
+    async fn serve(&mut self) -> Ending {
         loop {
             if let ControlFlow::Break(ending) = self.handle_packets().await {
                 return ending;
@@ -144,12 +150,12 @@ impl<S: Io> Connection<S> {
         ControlFlow::Continue(())
     }
 
-    async fn end(mut self: Box<Self>, ending: Ending, client_id: &str) {
+    async fn end(mut self: Box<Self>, ending: Ending) {
         let registry = self.door.engine.registry();
         tracing::info!(operator = %self.who.name, address = %self.mailbox.address(), %ending, "operator left");
         self.door.timers.cancel(self.timer, self.mailbox.id());
         registry.close(&self.mailbox);
-        registry.operator_leaves(&self.who.name, client_id, self.mailbox.id());
+        registry.operator_leaves(&self.who.name, &self.client_id, self.mailbox.id());
         self.door.engine.operator_left(&self.mailbox);
         self.session.handle_closed();
         while let Some(action) = self.session.poll_action() {
