@@ -48,7 +48,7 @@ impl FromStr for Timestamp {
         let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
             ParseIdError::new("time", "it is not of the form 2026-11-22T01:00:00Z (RFC 3339)")
         })?;
-        let ms = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(-1);
+        let ms = i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).unwrap_or(-1);
         if !(0..=Self::MAX_MS).contains(&ms) {
             return Err(ParseIdError::new("time", "it is not between 1970 and 9999"));
         }
