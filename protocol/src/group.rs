@@ -62,7 +62,7 @@ impl FromStr for GroupPath {
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         if !text.is_empty() {
             for segment in text.split('/') {
-                check_word(segment, "group", GROUP_SEGMENT_MAX, Alphabet::Lower)?;
+                check_word(segment, "segment of a group", GROUP_SEGMENT_MAX, Alphabet::Lower)?;
             }
         }
         let path = Self(text.into());

@@ -31,7 +31,7 @@ impl SecretKind {
     }
 }
 
-/// A secret in clear; `Debug` and `Display` do not show it.
+/// A secret in clear; `Debug` does not show it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Secret {
