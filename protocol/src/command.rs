@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::{Alphabet, check_word, text_newtype};
+use crate::json::Brief;
 use crate::limits::{PAYLOAD_MAX, REASON_MAX, SLOT_LEN_MAX, TTL_DEFAULT_SECS, TTL_MAX_SECS};
 use crate::{CommandId, ParseIdError, Timestamp};
 
@@ -147,7 +148,7 @@ pub enum SubmissionError {
     #[error("the payload has {0} bytes; at most {PAYLOAD_MAX} are allowed")]
     TooLarge(usize),
     /// Not JSON, or not of the form of a submission.
-    #[error("the payload is not a command: {0}")]
+    #[error("the payload is not a command: {}", Brief(.0))]
     Json(#[from] serde_json::Error),
     /// Longer than 30 days.
     #[error("ttl {0} is longer than {TTL_MAX_SECS} seconds (30 days)")]

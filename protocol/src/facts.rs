@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::Brief;
 use crate::limits::FACTS_MAX;
 
 /// What an agent tells of itself at each connection, in at most 8 KiB of JSON.
@@ -39,7 +40,7 @@ pub enum FactsError {
     #[error("the facts have {0} bytes; at most {FACTS_MAX} are allowed")]
     TooLarge(usize),
     /// Not JSON, or not of the form of facts.
-    #[error("the payload is not a facts document: {0}")]
+    #[error("the payload is not a facts document: {}", Brief(.0))]
     Json(#[from] serde_json::Error),
 }
 

@@ -18,6 +18,7 @@ mod facts;
 mod group;
 pub mod http;
 mod id;
+mod json;
 pub mod limits;
 mod receipt;
 mod secret;

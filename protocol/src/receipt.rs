@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::DETAIL_MAX;
+use crate::json::Brief;
+use crate::limits::{DETAIL_MAX, PAYLOAD_MAX};
 use crate::{CommandId, CommandState};
 
 /// What a receipt says.
@@ -46,8 +47,11 @@ pub struct Receipt {
 /// Says why a payload is no receipt.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptError {
+    /// Larger than 60 KiB.
+    #[error("the payload has {0} bytes; at most {PAYLOAD_MAX} are allowed")]
+    TooLarge(usize),
     /// Not JSON, or not of the form of a receipt.
-    #[error("the payload is not a receipt: {0}")]
+    #[error("the payload is not a receipt: {}", Brief(.0))]
     Json(#[from] serde_json::Error),
     /// Longer than 4,096 bytes.
     #[error("the detail has {0} bytes; at most {DETAIL_MAX} are allowed")]
@@ -57,6 +61,9 @@ pub enum ReceiptError {
 impl Receipt {
     /// Parses a payload and checks its limits.
     pub fn from_json(payload: &[u8]) -> Result<Self, ReceiptError> {
+        if payload.len() > PAYLOAD_MAX {
+            return Err(ReceiptError::TooLarge(payload.len()));
+        }
         let receipt: Self = serde_json::from_slice(payload)?;
         if let Some(detail) = receipt.detail.as_ref().filter(|detail| detail.len() > DETAIL_MAX) {
             return Err(ReceiptError::Detail(detail.len()));
