@@ -202,9 +202,13 @@ async fn a_medium_that_cannot_be_read_comes_back() {
 async fn callers_share_a_flush() {
     const CALLERS: u64 = 64;
     let (_dir, faults, bench) = faulty_bench().await;
+    let asked = Arc::new(AtomicU64::new(0));
     let submit = |number| {
-        let store = bench.store.clone();
-        tokio::spawn(async move { store.submit(vec![new(number)], at(1)).await.unwrap().remove(0) })
+        let (store, asked) = (bench.store.clone(), asked.clone());
+        tokio::spawn(async move {
+            asked.fetch_add(1, Ordering::SeqCst);
+            store.submit(vec![new(number)], at(1)).await.unwrap().remove(0)
+        })
     };
     faults.hold(true);
     let first = submit(1);
@@ -213,7 +217,9 @@ async fn callers_share_a_flush() {
         tokio::task::yield_now().await;
     }
     let callers: Vec<_> = (2..=CALLERS).map(submit).collect();
-    tokio::task::yield_now().await;
+    while asked.load(Ordering::SeqCst) < CALLERS {
+        tokio::task::yield_now().await;
+    }
     assert!(!first.is_finished() && callers.iter().all(|caller| !caller.is_finished()), "not durable yet");
     faults.hold(false);
     for caller in std::iter::once(first).chain(callers) {
