@@ -1,5 +1,7 @@
 //! The program itself: what it prints, how it ends, what it refuses.
 
+#![expect(clippy::unwrap_used, reason = "a failure anywhere in a test, its helpers too, is a failed test")]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

@@ -54,7 +54,7 @@ pub(super) async fn import(
             Refusal::new(Kind::Busy, "one import runs at a time; try again when it has ended")
         })?;
     let (answers, receiver) = mpsc::channel(BATCHES_MAX);
-    let run = Run { engine: shared.engine.clone(), who, answers, input: Lines::default(), _permit: permit };
+    let run = Run { engine: shared.engine, who, answers, input: Lines::default(), _permit: permit };
     let task = tokio::spawn(run.run(request.into_body()));
     let mut response = Response::new(Body::new(Answers { receiver, _task: AbortOnDrop(task) }));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON_LINES[0]));

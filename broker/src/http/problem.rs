@@ -11,6 +11,10 @@ use crate::store::StoreError;
 /// What a client is told to wait, in seconds, before it asks a broker again that could not serve it.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
 
+const NO_SECRET: HeaderValue = HeaderValue::from_static("Bearer realm=\"wakemq\"");
+const WRONG_SECRET: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"wakemq\", error=\"invalid_token\"");
+
 /// Every kind of refusal; each has one status, one stable name and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -103,16 +107,13 @@ impl From<EngineError> for Refusal {
             EngineError::Invalid(_) => Kind::Invalid,
             EngineError::Random => {
                 tracing::error!(%error, "a request could not be carried out");
-                return Self::new(Kind::Unavailable, error.to_string());
+                Kind::Unavailable
             }
             EngineError::Store(error) => return error.into(),
         };
-        let detail = match kind {
-            Kind::TokenUnknown => "ask an administrator for a new token".into(),
-            Kind::TokenExpired | Kind::TokenUsedUp => format!("{error}; ask an administrator for a new one"),
-            _ => error.to_string(),
-        };
-        Self::new(kind, detail)
+        let about_token = matches!(kind, Kind::TokenUnknown | Kind::TokenExpired | Kind::TokenUsedUp);
+        let next = if about_token { "; ask an administrator for a new one" } else { "" };
+        Self::new(kind, format!("{error}{next}"))
     }
 }
 
@@ -131,20 +132,14 @@ impl IntoResponse for Refusal {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.kind {
-            Kind::Unauthenticated => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"wakemq\""));
-            }
-            Kind::WrongSecret => {
-                headers.insert(
-                    WWW_AUTHENTICATE,
-                    HeaderValue::from_static("Bearer realm=\"wakemq\", error=\"invalid_token\""),
-                );
-            }
-            Kind::Busy | Kind::Draining | Kind::Unavailable => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
-            }
-            _ => {}
+        // RFC 9110 §11.6.1: each 401 says how; RFC 6750 §3.1: `error` only if a secret was given.
+        if status == StatusCode::UNAUTHORIZED {
+            let given = self.kind == Kind::WrongSecret;
+            let challenge = if given { WRONG_SECRET } else { NO_SECRET };
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
         }
         response
     }
