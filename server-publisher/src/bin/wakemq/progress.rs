@@ -9,6 +9,8 @@ use crate::output::stderr_is_watched;
 
 /// How often the line changes at most.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// What fits on a terminal of the usual width; a line that wraps could not be taken away again.
+const WIDTH_MAX: usize = 79;
 
 /// One line that is written over and over.
 pub(crate) struct Progress {
@@ -30,7 +32,8 @@ impl Progress {
         }
         self.next = Instant::now() + INTERVAL;
         self.shown = true;
-        self.write(&format!("\r\x1b[K{}", line()));
+        let line: String = line().chars().take(WIDTH_MAX).collect();
+        self.write(&format!("\r\x1b[K{line}"));
     }
 
     /// Waits until the line may change again; for ever where nobody watches.

@@ -127,6 +127,9 @@ fn advice(row: &Row) -> &'static str {
         Some(Ending::NotFollowed(SubmitError::TimedOut)) => {
             "the command remains valid until its ttl ends, `wakemq show ID` tells what becomes of it"
         }
+        Some(Ending::NotFollowed(SubmitError::Unreachable(_))) => {
+            "the broker has the command and delivers it when it is back, `wakemq show ID` then tells more"
+        }
         Some(Ending::NotAccepted(error) | Ending::NotFollowed(error)) => hint_for(error),
         Some(Ending::Judged(_) | Ending::Interrupted) | None => "`wakemq show ID` tells all about a command",
     }
