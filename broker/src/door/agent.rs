@@ -169,6 +169,8 @@ impl<S: Io> Connection<S> {
             AgentAction::Receipt { receipt, packet_id } => {
                 engine.receipt(agent, receipt).await?;
                 self.session.handle_stored(packet_id);
+                // A receipt implies the acknowledgement.
+                self.session.handle_recorded();
             }
             AgentAction::Facts { facts, packet_id } => {
                 engine.facts(agent, *facts).await?;
