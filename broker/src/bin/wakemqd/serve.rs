@@ -53,9 +53,11 @@ impl Service {
 
         let clock = Clock::start();
         let (path, cache_bytes, now) = (data.join(STORE), config.store.cache_mib << 20, clock.now());
+        let name = path.display().to_string();
         let store = tokio::task::spawn_blocking(move || store::open(&path, cache_bytes, now))
             .await
-            .context("opening the store broke off")??;
+            .context("opening the store broke off")?
+            .with_context(|| format!("cannot open {name}"))?;
 
         let listeners =
             config.listen.addresses.iter().map(|&address| listen(address)).collect::<Result<Vec<_>, _>>()?;

@@ -1,0 +1,12 @@
+//! Brokers, agents and operators together: as real processes over real TLS, and within the test where something
+//! must be injected.
+
+mod commands;
+mod enrolment;
+mod faults;
+mod identities;
+mod operators;
+mod restarts;
+mod silence;
+mod store;
+mod wakes;

@@ -1,0 +1,137 @@
+//! Peers that do not speak, and peers that do not read.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use wakemq_broker::door::Limits;
+use wakemq_protocol::limits::IN_FLIGHT_MAX;
+use wakemq_protocol::{Kind, SlotChoice, Submission};
+use wakemq_publisher::{Verdict, Wanted};
+use wakemq_tests::descriptors;
+use wakemq_tests::in_process::{InProcessBroker, Injected};
+use wakemq_tests::raw::{Client, Login, Version};
+use wakemq_tests::wait::{LIMIT, within};
+
+/// Connections that never speak.
+const SILENT: usize = 1000;
+
+#[tokio::test]
+async fn a_thousand_connections_that_never_speak_hinder_nobody() -> Result<()> {
+    descriptors::raise(4 * SILENT as u64)?;
+    // Fewer handshakes at a time than there are silent ones: they must not hold a place.
+    let limits = Limits { handshakes_in_progress: 16, return_secs: 1, ..Limits::default() };
+    let broker = InProcessBroker::start(Injected { limits, ..Injected::default() }).await?;
+    let made = broker.import(&["pc-1"]).await?;
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        silent.push(TcpStream::connect(broker.address()?).await?);
+    }
+    let began = tokio::time::Instant::now();
+    for _ in 0..20 {
+        let mut client = broker.dial().await?;
+        client.enter(&Login::new(Version::V5, "pc-1", made[0].1.expose())).await?;
+    }
+    // They were admitted while the silent ones were still there: those are closed after ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    for mut tcp in silent {
+        let mut rest = Vec::new();
+        within("a silent connection to be closed", tcp.read_to_end(&mut rest)).await?.ok();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_speaks_tls_and_then_nothing_is_closed_in_time() -> Result<()> {
+    let limits = Limits { connect: Duration::from_millis(300), ..Limits::default() };
+    let broker = InProcessBroker::start(Injected { limits, ..Injected::default() }).await?;
+    let mut client = broker.dial().await?;
+    assert_eq!(client.next().await?, None);
+    // Half a CONNECT is no CONNECT.
+    let mut client = broker.dial().await?;
+    client.send(&[0x10, 0x20, 0, 4, b'M']).await?;
+    assert_eq!(client.next().await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_silent_agent_is_ended_after_one_and_a_half_keep_alives() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let made = broker.import(&["pc-1"]).await?;
+    let mut agent = broker.dial().await?;
+    agent.enter(&Login { keep_alive: 1, ..Login::new(Version::V5, "pc-1", made[0].1.expose()) }).await?;
+    agent.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
+    let began = tokio::time::Instant::now();
+    assert_eq!(agent.closed().await?, Some(0x8D));
+    assert!(began.elapsed() > Duration::from_millis(1400), "{:?}", began.elapsed());
+    let view = broker.management()?.agent(&"pc-1".parse()?).await?;
+    assert!(!view.connected);
+    Ok(())
+}
+
+/// Lets an agent log in and subscribe that then reads nothing any more.
+async fn deaf(broker: &InProcessBroker, secret: &str) -> Result<Client> {
+    let mut agent = broker.dial_in_memory().await?;
+    agent.enter(&Login::new(Version::V5, "deaf", secret)).await?;
+    agent.subscribe("wake/v1/agents/deaf/commands", 1).await?;
+    Ok(agent)
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_reading_keeps_nobody_else_and_loses_nothing() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let made = broker.import(&["deaf"]).await?;
+    let (_home, mut agent) = broker.agent("pc-1").await?;
+    let _deaf = deaf(&broker, made[0].1.expose()).await?;
+    let publisher = broker.publisher().await?;
+    let reason = Some("x".repeat(1000));
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let submission = Submission { slot: SlotChoice::Never, reason: reason.clone(), ..Submission::new(Kind::Wake) };
+        waiting.push(within("a submission", publisher.submit(&"deaf".parse()?, submission)).await??);
+    }
+    // The others are woken as ever.
+    for _ in 0..3 {
+        let mut woken = within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+        within("the command", agent.next_command()).await?.expect("the agent runs").done(None);
+        assert_eq!(woken.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
+    }
+    // No more is on its way than there is room in flight, and all of it comes to the next connection.
+    let sent = waiting.iter().filter_map(|one| one.outcome()).filter(|one| one.state.as_str() == "sent").count();
+    assert!(sent <= usize::from(IN_FLIGHT_MAX), "{sent}");
+    let mut again = deaf(&broker, made[0].1.expose()).await?;
+    for command in &waiting {
+        let (packet_id, payload) = again.command().await?;
+        assert_eq!(payload["id"], command.id().to_string());
+        again.acknowledge(packet_id).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_that_stops_reading_its_responses_is_ended() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let secret = broker.profile()?.secret;
+    let made = broker.import(&["pc-1"]).await?;
+    let mut operator = broker.dial_in_memory().await?;
+    operator.enter(&Login::new(Version::V5, "op:admin", secret.expose())).await?;
+    operator.subscribe("wake/v1/operators/admin/responses/#", 0).await?;
+    // It publishes without ever reading, until the broker takes no more of it: that is what keeps it bounded.
+    let with = [wakemq_tests::raw::Property::response_topic("wake/v1/operators/admin/responses/x")];
+    let publishing = async {
+        loop {
+            let taken = operator.publish("wake/v1/agents/pc-1/commands", br#"{"kind":"wake"}"#, &with).await;
+            if taken.is_err() {
+                return;
+            }
+        }
+    };
+    let stuck = tokio::time::timeout(Duration::from_secs(3), publishing).await;
+    // The agent's connection works meanwhile.
+    let mut agent = broker.dial().await?;
+    agent.enter(&Login::new(Version::V5, "pc-1", made[0].1.expose())).await?;
+    agent.ping().await?;
+    assert!(stuck.is_err() || operator.closed().await.is_ok());
+    Ok(())
+}
