@@ -78,6 +78,7 @@ impl Agent {
         let instance = random::instance()?;
         let id = identity.agent;
         let mut connect = ConnectOptions::new(id.to_string(), id.to_string(), identity.secret);
+        connect.clock = wakemq_link::Clock::System;
         connect.keep_alive_secs = options.keep_alive_secs;
         connect.user_properties = vec![("instance".to_owned(), instance.clone())];
 

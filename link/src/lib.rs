@@ -2,7 +2,7 @@
 //!
 //! A [`Ladder`] of endpoints is dialled by a [`Dialer`], which trusts what its [`Trust`] names; over the
 //! connection runs an MQTT 5 [`mqtt::Session`] or an [`http::HttpClient`], and a [`Backoff`]
-//! says when to come back. Agents and publishers share all of it. Nothing here spawns a task or keeps a clock of its own.
+//! says when to come back. Agents and publishers share all of it. Nothing here spawns a task.
 //!
 //! ```no_run
 //! use wakemq_link::mqtt::{ConnectOptions, Event, Outgoing, Session};
@@ -36,9 +36,11 @@ pub mod mqtt;
 mod race;
 #[cfg(test)]
 mod test_server;
+mod timer;
 mod trust;
 
 pub use backoff::Backoff;
 pub use dial::{AttemptError, DialError, Dialed, Dialer, RungError, TlsStream};
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
+pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};

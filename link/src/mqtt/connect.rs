@@ -10,6 +10,8 @@ use wakemq_protocol::limits::{IN_FLIGHT_MAX, PACKET_MAX};
 use super::event::{return_or_default, return_secs};
 use super::wire::{Wire, connect_code, name};
 use super::{ReasonCode, Session, SessionError};
+use crate::Clock;
+use crate::timer::Time;
 
 /// How to begin a session.
 #[derive(Debug, Clone)]
@@ -30,10 +32,13 @@ pub struct ConnectOptions {
     pub user_properties: Vec<(String, String)>,
     /// Time limit from CONNECT to CONNACK.
     pub limit: Duration,
+    /// The clock of the keep-alive.
+    pub clock: Clock,
 }
 
 impl ConnectOptions {
-    /// Makes options with WakeMQ's limits: 300 s keep-alive, 16 in flight, packets of 64 KiB, 10 s to answer.
+    /// Makes options with WakeMQ's limits: 300 s keep-alive, 16 in flight, packets of 64 KiB, 10 s to answer,
+    /// tokio's clock.
     pub fn new(client_id: impl Into<String>, user_name: impl Into<String>, password: Secret) -> Self {
         Self {
             client_id: client_id.into(),
@@ -44,6 +49,7 @@ impl ConnectOptions {
             maximum_packet_size: u32::try_from(PACKET_MAX).unwrap_or(u32::MAX),
             user_properties: Vec::new(),
             limit: Duration::from_secs(10),
+            clock: Clock::default(),
         }
     }
 
@@ -153,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn handshake(stream: S, options: &ConnectOptions) -> Result<(Self, Connected), ConnectError> {
-        let mut wire = Wire::new(stream, options.maximum_packet_size);
+        let mut wire = Wire::new(stream, options.maximum_packet_size, Time::start(options.clock));
         wire.send(&options.packet())?;
         let packet = wire.next_packet().await?;
         if let Packet::Disconnect(packet) = packet {

@@ -1,7 +1,6 @@
 //! A running session: in-flight messages, acknowledgements and keep-alive.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{QoS, valid_topic};
 use rumqttc::v5::{MqttState, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use wakemq_protocol::limits::IN_FLIGHT_MAX;
 
 use super::event::return_secs;
 use super::wire::{Wire, name, protocol, puback_code, suback_code};
 use super::{Connected, Event, Incoming, Outgoing, PublishError, ReasonCode, SessionError, Token};
+use crate::timer::Timer;
 
 /// Longest wait for the answer to a ping.
 const PING_LIMIT: Duration = Duration::from_secs(20);
@@ -52,7 +52,8 @@ pub struct Session<S> {
 struct KeepAlive {
     interval: Duration,
     limit: Duration,
-    timer: Pin<Box<Sleep>>,
+    /// Armed at most once for each ping and each answer, never for other traffic.
+    timer: Timer,
     pinged: Option<Instant>,
 }
 
@@ -68,13 +69,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut state = MqttState::new(IN_FLIGHT_MAX, true);
         state.handle_incoming_packet(Packet::ConnAck(connack)).map_err(protocol)?;
         state.events = std::collections::VecDeque::new();
-        let keep_alive = (connected.keep_alive_secs != 0).then(|| {
-            let secs = Duration::from_secs(connected.keep_alive_secs.into());
-            // A little early, so that a slow network does not make it late.
-            let interval = secs.mul_f64(0.9);
-            let timer = Box::pin(sleep_until(Instant::now() + interval));
-            KeepAlive { interval, limit: PING_LIMIT.min(secs), timer, pinged: None }
-        });
+        let keep_alive = match connected.keep_alive_secs {
+            0 => None,
+            secs => {
+                let secs = Duration::from_secs(secs.into());
+                // A little early, so that a slow network does not make it late.
+                let interval = secs.mul_f64(0.9);
+                let timer = wire.time.timer(wire.time.now() + interval)?;
+                Some(KeepAlive { interval, limit: PING_LIMIT.min(secs), timer, pinged: None })
+            }
+        };
         Ok(Self {
             wire,
             state,
@@ -199,8 +203,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         let Some(keep_alive) = &mut self.keep_alive else { return Poll::Pending };
         loop {
-            ready!(keep_alive.timer.as_mut().poll(cx));
-            let now = Instant::now();
+            ready!(keep_alive.timer.poll(cx))?;
+            let now = self.wire.time.now();
             let quiet_since = self.wire.last_sent.min(self.wire.last_received);
             let due = match keep_alive.pinged {
                 Some(at) if now >= at + keep_alive.limit => {
@@ -210,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 None => quiet_since + keep_alive.interval,
             };
             if due > now {
-                keep_alive.timer.as_mut().reset(due);
+                keep_alive.timer.arm(due)?;
                 continue;
             }
             let packet = self.state.handle_outgoing_packet(Request::PingReq);
@@ -219,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.wire.send(&packet)?;
             }
             keep_alive.pinged = Some(now);
-            keep_alive.timer.as_mut().reset(now + keep_alive.limit);
+            keep_alive.timer.arm(now + keep_alive.limit)?;
             return Poll::Ready(Ok(()));
         }
     }
@@ -254,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if let Some(keep_alive) = &mut self.keep_alive {
                     keep_alive.pinged = None;
                     let due = self.wire.last_sent.min(self.wire.last_received) + keep_alive.interval;
-                    keep_alive.timer.as_mut().reset(due);
+                    keep_alive.timer.arm(due)?;
                 }
                 Ok(None)
             }

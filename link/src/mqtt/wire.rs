@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::frame::{decode, next_frame};
 use super::{ReasonCode, SessionError};
+use crate::timer::Time;
 
 /// Room for reading while nothing is expected.
 const READ_IDLE: usize = 256;
@@ -31,6 +32,7 @@ pub(crate) struct Wire<S> {
     room: usize,
     flush: bool,
     max_incoming: u32,
+    pub(crate) time: Time,
     /// When something was last written.
     pub(crate) last_sent: Instant,
     /// When something was last read.
@@ -38,8 +40,8 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(crate) fn new(stream: S, max_incoming: u32) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(stream: S, max_incoming: u32, time: Time) -> Self {
+        let now = time.now();
         Self {
             stream,
             read: BytesMut::new(),
@@ -47,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             room: READ_IDLE,
             flush: false,
             max_incoming,
+            time,
             last_sent: now,
             last_received: now,
         }
@@ -115,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Poll::Ready(Err(SessionError::Closed));
         }
         self.room = if count >= self.room { READ_BUSY } else { READ_IDLE };
-        self.last_received = Instant::now();
+        self.last_received = self.time.now();
         Poll::Ready(Ok(()))
     }
 
@@ -128,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             self.write.advance(count);
             self.flush = true;
-            self.last_sent = Instant::now();
+            self.last_sent = self.time.now();
         }
         if self.write.capacity() > BUFFER_KEPT {
             self.write = BytesMut::new();
