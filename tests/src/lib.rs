@@ -9,6 +9,7 @@ pub mod broker;
 pub mod clock;
 pub mod descriptors;
 pub mod in_process;
+pub mod kill;
 pub mod medium;
 pub mod operator;
 pub mod process;

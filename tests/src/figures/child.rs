@@ -1,0 +1,60 @@
+//! A process that is measured, or makes the load.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::wait::within;
+
+/// A running program; killed when dropped. What it says on standard error is shown.
+#[derive(Debug)]
+pub struct Running {
+    name: &'static str,
+    pid: u32,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// Starts a program.
+    pub fn start(name: &'static str, mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let pid = child.id().with_context(|| format!("{name} ended at once"))?;
+        let out = child.stdout.take().context("no standard output")?;
+        Ok(Self { name, pid, child, lines: BufReader::new(out).lines() })
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits for a line of standard output that begins with `prefix`, and returns what follows.
+    pub async fn line(&mut self, prefix: &str) -> Result<String> {
+        let what = format!("a line `{prefix}…` from {}", self.name);
+        let search = async {
+            while let Some(line) = self.lines.next_line().await? {
+                if let Some(rest) = line.strip_prefix(prefix) {
+                    return Ok(rest.to_owned());
+                }
+            }
+            bail!("{} ended before it said `{prefix}…`", self.name)
+        };
+        within(&what, search).await?
+    }
+
+    /// Fails if the program has ended.
+    pub fn check(&mut self) -> Result<()> {
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "{} ended while it was measured: {ended:?}", self.name);
+        Ok(())
+    }
+
+    /// Ends the program, and waits until all that it held is gone.
+    pub async fn end(mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("cannot end {}", self.name))
+    }
+}

@@ -1,0 +1,67 @@
+//! The programs as they are shipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+/// Paths of the programs.
+#[derive(Debug)]
+pub struct Shipped {
+    /// The broker.
+    pub wakemqd: PathBuf,
+    /// The agent's daemon.
+    pub wakemq_agent: PathBuf,
+    /// Copies, since a build of the tests puts its own programs in their place.
+    _dir: TempDir,
+}
+
+/// Variables that cargo sets for what it runs and that a build would take for changes of its surroundings.
+const SET_BY_CARGO: [&str; 6] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "CARGO_TARGET_TMPDIR"];
+
+impl Shipped {
+    /// Builds each program by itself, in the profile and target directory of the running program.
+    pub fn build() -> Result<Self> {
+        let exe = std::env::current_exe().context("cannot find this program's own path")?;
+        let place = exe.parent().context("this program lies nowhere")?;
+        let dir = tempfile::tempdir()?;
+        let shipped = |package: &str, program: &str| {
+            build(package, program, place)?;
+            let copy = dir.path().join(program);
+            let built = place.join(program);
+            std::fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
+            Ok::<_, anyhow::Error>(copy)
+        };
+        Ok(Self {
+            wakemqd: shipped("wakemq-broker", "wakemqd")?,
+            wakemq_agent: shipped("wakemq-agent", "wakemq-agent")?,
+            _dir: dir,
+        })
+    }
+}
+
+fn build(package: &str, program: &str, place: &Path) -> Result<()> {
+    let target = place.parent().context("the programs lie in no target directory")?;
+    let profile = match place.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| SET_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
+            cargo.env_remove(name);
+        }
+    }
+    let built = cargo
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--offline", "--profile", profile, "--package", package, "--bin", program])
+        .arg("--target-dir")
+        .arg(target)
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(built.success(), "cargo cannot build {program}: {built}");
+    Ok(())
+}
