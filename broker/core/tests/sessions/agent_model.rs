@@ -32,7 +32,7 @@ enum Event {
     Poke,
     /// The agent acknowledges one of what is in flight.
     PubAck(prop::sample::Index, bool),
-    /// The engine answers the oldest question.
+    /// The engine goes one step on with the oldest question.
     Answer,
 }
 
@@ -55,6 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
 struct Question {
     ask: AgentAction,
     subscription: u32,
+    /// The page, once the engine has read it; what comes into the inbox from then on is not in it.
+    page: Option<Vec<Command>>,
 }
 
 struct Model {
@@ -158,22 +160,30 @@ impl Model {
         Ok(())
     }
 
-    /// Lets the engine answer its oldest question.
+    /// Lets the engine read the page that was asked for, or else answer its oldest question.
     fn answer(&mut self) -> TestCaseResult {
-        let Some(Question { ask, subscription }) = self.questions.pop_front() else { return Ok(()) };
+        let Some(Question { ask, subscription, page: read }) = self.questions.pop_front() else {
+            return Ok(());
+        };
         let mut page = Vec::new();
         match ask {
             AgentAction::Claim => self.session.handle_claimed(),
             AgentAction::Release => self.inbox.extend(self.carried.drain(..)),
-            AgentAction::Fetch { max } => {
-                prop_assert!(max > 0);
-                let taken: Vec<_> = self.inbox.drain(..max.min(self.inbox.len())).collect();
-                self.carried.extend(taken.iter().cloned());
-                if subscription == self.subscription {
-                    page = taken.iter().map(|command| command.id).collect();
+            AgentAction::Fetch { max } => match read {
+                None => {
+                    prop_assert!(max > 0);
+                    let read: Vec<_> = self.inbox.drain(..max.min(self.inbox.len())).collect();
+                    self.carried.extend(read.iter().cloned());
+                    self.questions.push_front(Question { ask, subscription, page: Some(read) });
+                    return Ok(());
                 }
-                self.session.handle_page(taken);
-            }
+                Some(read) => {
+                    if subscription == self.subscription {
+                        page = read.iter().map(|command| command.id).collect();
+                    }
+                    self.session.handle_page(read);
+                }
+            },
             AgentAction::Acknowledged(id) | AgentAction::Failed { id, .. } => {
                 self.carried.retain(|command| command.id != id);
                 self.inbox.retain(|command| command.id != id);
@@ -226,7 +236,7 @@ impl Model {
     }
 
     fn ask(&mut self, ask: AgentAction) {
-        self.questions.push_back(Question { ask, subscription: self.subscription });
+        self.questions.push_back(Question { ask, subscription: self.subscription, page: None });
     }
 
     /// Lets the engine answer all, and the agent acknowledge all: then nothing may be left behind.
