@@ -13,6 +13,7 @@ pub(crate) struct NoRandomness;
 ///
 /// [`Publisher::submit`](crate::Publisher::submit) does so itself; a program that must find its command again
 /// after its own crash makes the id first and writes it down.
+#[expect(clippy::disallowed_methods, reason = "a command's id begins with the time of the wall clock")]
 pub fn new_command_id() -> Option<CommandId> {
     let random = random().ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
