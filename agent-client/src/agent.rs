@@ -1,5 +1,8 @@
 //! The agent as its owner sees it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wakemq_link::mqtt::ConnectOptions;
@@ -62,6 +65,9 @@ pub struct Agent {
     commands: mpsc::Receiver<Command>,
     results: mpsc::Sender<Receipt>,
     progress: mpsc::Sender<Receipt>,
+    /// Counts the results that handlers have given, and those of them that are in the journal.
+    given: Arc<AtomicU64>,
+    journalled: watch::Receiver<u64>,
     status: watch::Receiver<Status>,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -86,6 +92,7 @@ impl Agent {
         let (results, result_receiver) = mpsc::channel(JOURNAL_MAX);
         let (progress, progress_receiver) = mpsc::channel(PROGRESS_MAX);
         let (status_sender, status) = watch::channel(Status::default());
+        let (journalled_sender, journalled) = watch::channel(0);
         let (shutdown, shutdown_receiver) = oneshot::channel();
         let driver = Driver {
             id: id.clone(),
@@ -102,8 +109,18 @@ impl Agent {
             // For as long as the task may write to it, nobody else is let in.
             state: options.state,
         };
-        let task = tokio::spawn(driver.run(journal, command_sender));
-        Ok(Self { id, commands, results, progress, status, shutdown: Some(shutdown), task })
+        let task = tokio::spawn(driver.run(journal, command_sender, journalled_sender));
+        Ok(Self {
+            id,
+            commands,
+            results,
+            progress,
+            given: Arc::default(),
+            journalled,
+            status,
+            shutdown: Some(shutdown),
+            task,
+        })
     }
 
     /// Returns the agent's id.
@@ -112,10 +129,15 @@ impl Agent {
     }
 
     /// Waits for the next command; `None` once the agent has ended. May be dropped and called again.
+    ///
+    /// It comes only when every result that was given before is in the journal. So of commands that are handled one
+    /// after another, a kill leaves only the one without a result inside which it came.
     pub async fn next_command(&mut self) -> Option<Incoming> {
+        let given = self.given.load(Ordering::SeqCst);
+        self.journalled.wait_for(|journalled| *journalled >= given).await.ok()?;
         let permit = self.results.clone().reserve_owned().await.ok()?;
         let command = self.commands.recv().await?;
-        Some(Incoming::new(command, permit, self.progress.clone()))
+        Some(Incoming::new(command, permit, self.progress.clone(), self.given.clone()))
     }
 
     /// Returns the state of connection and journal, to watch.

@@ -78,8 +78,13 @@ enum AttemptError {
 }
 
 impl Driver {
-    pub(crate) async fn run(mut self, journal: Journal, commands: mpsc::Sender<Command>) {
-        let mut inbox = Inbox::start(journal, commands).await;
+    pub(crate) async fn run(
+        mut self,
+        journal: Journal,
+        commands: mpsc::Sender<Command>,
+        journalled: watch::Sender<u64>,
+    ) {
+        let mut inbox = Inbox::start(journal, commands, journalled).await;
         self.tell_journal_error(&inbox);
         loop {
             match self.attempt(&mut inbox).await {

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wakemq_protocol::limits::{ID_MEMORY_SECS, JOURNAL_MAX};
 use wakemq_protocol::{Command, CommandId, Kind, Receipt, ReceiptState, Timestamp};
@@ -25,6 +25,10 @@ pub(crate) struct Inbox {
     waiting: VecDeque<(u16, Arrival)>,
     /// Results that are not in the journal yet; at most as many as commands without a result.
     results: VecDeque<Receipt>,
+    /// How many results were taken from handlers.
+    taken: u64,
+    /// How many of them are in the journal.
+    journalled: watch::Sender<u64>,
     error: Option<JournalError>,
     retry_at: Option<Instant>,
 }
@@ -50,12 +54,18 @@ pub(crate) struct Flushed {
 
 impl Inbox {
     /// Takes over a journal; what it holds without a result is given out, a `relay` excepted.
-    pub(crate) async fn start(journal: Journal, commands: mpsc::Sender<Command>) -> Self {
+    pub(crate) async fn start(
+        journal: Journal,
+        commands: mpsc::Sender<Command>,
+        journalled: watch::Sender<u64>,
+    ) -> Self {
         let mut inbox = Self {
             journal,
             commands,
             waiting: VecDeque::new(),
             results: VecDeque::new(),
+            taken: 0,
+            journalled,
             error: None,
             retry_at: None,
         };
@@ -79,6 +89,7 @@ impl Inbox {
 
     /// Takes a result; [`flush`](Self::flush) says when to send it.
     pub(crate) fn ended(&mut self, receipt: Receipt) {
+        self.taken += 1;
         self.results.push_back(receipt);
     }
 
@@ -130,6 +141,7 @@ impl Inbox {
             return Flushed::default();
         }
         self.results.clear();
+        self.journalled.send_replace(self.taken);
         self.waiting.drain(..flushed.acks.len());
         handed_out.into_iter().for_each(|command| self.hand_out(command));
         flushed
@@ -241,7 +253,10 @@ mod tests {
 
     async fn open(path: &Path) -> (Inbox, mpsc::Receiver<Command>) {
         let (commands, given) = mpsc::channel(JOURNAL_MAX);
-        (Inbox::start(Journal::open(path, clock::now()).unwrap(), commands).await, given)
+        (
+            Inbox::start(Journal::open(path, clock::now()).unwrap(), commands, watch::Sender::new(0)).await,
+            given,
+        )
     }
 
     fn given(commands: &mut mpsc::Receiver<Command>) -> Vec<CommandId> {

@@ -1,5 +1,8 @@
 //! A command in the hands of its handler.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio::sync::mpsc::{OwnedPermit, Sender};
 use wakemq_protocol::limits::DETAIL_MAX;
 use wakemq_protocol::{Command, Receipt, ReceiptState};
@@ -12,11 +15,18 @@ pub struct Incoming {
     /// Room for the one result, so that ending a command never has to wait.
     permit: Option<OwnedPermit<Receipt>>,
     progress: Sender<Receipt>,
+    /// Counts the results that handlers have given.
+    given: Arc<AtomicU64>,
 }
 
 impl Incoming {
-    pub(crate) fn new(command: Command, permit: OwnedPermit<Receipt>, progress: Sender<Receipt>) -> Self {
-        Self { command, permit: Some(permit), progress }
+    pub(crate) fn new(
+        command: Command,
+        permit: OwnedPermit<Receipt>,
+        progress: Sender<Receipt>,
+        given: Arc<AtomicU64>,
+    ) -> Self {
+        Self { command, permit: Some(permit), progress, given }
     }
 
     /// Returns the command.
@@ -54,6 +64,7 @@ impl Incoming {
 
     fn end(&mut self, state: ReceiptState, detail: Option<String>) {
         if let Some(permit) = self.permit.take() {
+            self.given.fetch_add(1, Ordering::SeqCst);
             permit.send(receipt(&self.command, state, detail));
         }
     }
@@ -98,7 +109,7 @@ mod tests {
     async fn a_dropped_command_has_failed_and_one_that_is_left_has_no_result() {
         let (results, mut ended) = mpsc::channel(2);
         let (progress, _kept) = mpsc::channel(1);
-        let incoming = |permit| Incoming::new(command(), permit, progress.clone());
+        let incoming = |permit| Incoming::new(command(), permit, progress.clone(), Arc::default());
         incoming(results.clone().reserve_owned().await.unwrap()).leave();
         drop(incoming(results.clone().reserve_owned().await.unwrap()));
         drop(results);

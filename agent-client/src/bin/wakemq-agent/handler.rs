@@ -3,15 +3,25 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command as Process;
+use tokio::process::Child;
 use wakemq_protocol::{AgentId, Command};
 
-#[cfg(unix)]
-const SHELL: [&str; 2] = ["/bin/sh", "-c"];
-#[cfg(not(unix))]
-const SHELL: [&str; 2] = ["cmd", "/C"];
+use crate::system;
 
-/// Runs `script` for a command; the error says why it counts as failed. Dropping the future kills the script.
+/// A shell that takes what it started along when it is dropped before its end. What it left running at its
+/// end, a program that it was meant to start say, is left alone.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = system::kill_all(&self.0) {
+            tracing::warn!(%error, "what the command started cannot be killed");
+        }
+    }
+}
+
+/// Runs `script` for a command; the error says why it counts as failed. Dropping the future kills the script
+/// with all that it started.
 pub(crate) async fn run(
     script: &str,
     agent: &AgentId,
@@ -19,8 +29,7 @@ pub(crate) async fn run(
     limit: Duration,
 ) -> Result<(), String> {
     let text = |option: Option<&str>| option.unwrap_or_default().to_owned();
-    let mut child = Process::new(SHELL[0])
-        .args([SHELL[1], script])
+    let child = system::shell(script)
         .env("WAKEMQ_AGENT", agent.as_str())
         .env("WAKEMQ_ID", command.id.to_string())
         .env("WAKEMQ_KIND", command.kind.as_str())
@@ -34,7 +43,8 @@ pub(crate) async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot run the command: {error}"))?;
-    let Ok(ended) = tokio::time::timeout(limit, child.wait()).await else {
+    let mut running = Running(child);
+    let Ok(ended) = tokio::time::timeout(limit, running.0.wait()).await else {
         return Err(format!("killed after {} s", limit.as_secs()));
     };
     match ended {
@@ -49,6 +59,9 @@ pub(crate) async fn run(
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::io::{BufRead, BufReader};
+    use tokio::sync::oneshot;
 
     fn command() -> Command {
         serde_json::from_str(
@@ -74,6 +87,28 @@ mod tests {
 $WAKEMQ_ISSUED $WAKEMQ_BY $WAKEMQ_TTL" = "a1 0197c1b2-0000-7000-8000-000000000001 wake wake high it's new \
 2026-11-22T01:00:00Z op:console 60""#;
         assert_eq!(script(all, 60).await, Ok(()));
+    }
+
+    /// A pipe ends when all that hold it open for writing are gone.
+    #[tokio::test]
+    async fn what_a_killed_command_started_is_killed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let text = format!("exec 3>'{}'; sleep 1000 & echo ready >&3; wait", fifo.display());
+        let (ready, started) = oneshot::channel();
+        let (end, gone) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(File::open(fifo).unwrap()).lines();
+            ready.send(lines.next().unwrap().unwrap()).unwrap();
+            end.send(lines.next().is_none()).unwrap();
+        });
+        tokio::select! {
+            result = script(&text, 600) => panic!("{result:?}"),
+            line = started => assert_eq!(line.unwrap(), "ready"),
+        }
+        let limit = Duration::from_secs(20);
+        assert!(tokio::time::timeout(limit, gone).await.expect("its child lives on").unwrap());
     }
 
     #[tokio::test(start_paused = true)]

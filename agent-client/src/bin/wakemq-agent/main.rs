@@ -5,7 +5,7 @@ mod enrol;
 mod exit;
 mod handler;
 mod run;
-mod signals;
+mod system;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ fn start(action: Action) -> Result<(), Failure> {
     // One thread; what blocks (a flush, a name look-up) gets another only for as long as it takes.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(4)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
         .context("cannot start the runtime")?;

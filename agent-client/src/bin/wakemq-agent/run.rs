@@ -9,7 +9,7 @@ use wakemq_agent::{Agent, AgentError, AgentOptions, Incoming, JournalError, Stat
 
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure};
-use crate::{handler, signals};
+use crate::{handler, system};
 
 /// How long a running command may go on after the program was asked to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
     let state = StateDir::open(&args.state).map_err(explain_state)?;
     let identity = state.identity().map_err(explain_state)?;
-    let mut ended = pin!(signals::ended());
+    let mut ended = pin!(system::ended());
     // Polled once before anything is begun, so that no signal is missed from here on.
     tokio::select! {
         biased;
