@@ -43,7 +43,9 @@ impl Time {
     pub(crate) fn timer(&self, at: Instant) -> io::Result<Timer> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        let mut timer = Timer { fd: AsyncFd::with_interest(fd, Interest::READABLE)?, time: *self };
+        #[expect(deprecated, reason = "what replaces it is unsafe, for types whose descriptor may change")]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        let mut timer = Timer { fd, time: *self };
         timer.arm(at)?;
         Ok(timer)
     }
