@@ -8,6 +8,7 @@ pub mod agents;
 pub mod broker;
 pub mod clock;
 pub mod descriptors;
+pub mod figures;
 pub mod in_process;
 pub mod kill;
 pub mod medium;

@@ -99,7 +99,8 @@ pub fn socket_memory() -> Result<SocketMemory> {
 
 /// Describes the machine.
 pub fn machine(dir: &Path) -> Result<serde_json::Value> {
-    let first = |path: &str| Ok::<_, anyhow::Error>(read(path)?.lines().next().unwrap_or_default().to_owned());
+    let first =
+        |path: &str| Ok::<_, anyhow::Error>(read(path)?.lines().next().unwrap_or_default().to_owned());
     let cpuinfo = read("/proc/cpuinfo")?;
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     Ok(serde_json::json!({

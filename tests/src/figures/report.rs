@@ -112,14 +112,12 @@ impl Report {
     /// Prints it as a table: of several repetitions the median, the least and the greatest.
     pub fn table(&self) -> String {
         let repeated = self.rows.iter().any(|row| row.values.len() > 1);
-        let mut lines = vec![["", if repeated { "median" } else { "" }, "", "spread", "goal"].map(str::to_owned)];
+        let mut lines =
+            vec![["", if repeated { "median" } else { "" }, "", "spread", "goal"].map(str::to_owned)];
         lines.extend(self.rows.iter().map(|row| {
             let (least, greatest) = row.spread();
-            let spread = if repeated {
-                format!("{} to {}", number(least), number(greatest))
-            } else {
-                String::new()
-            };
+            let spread =
+                if repeated { format!("{} to {}", number(least), number(greatest)) } else { String::new() };
             let goal = row.goal.map_or_else(String::new, |goal| {
                 format!("{goal}: {}", if goal.is_met(row.median()) { "met" } else { "MISSED" })
             });
@@ -188,7 +186,10 @@ mod tests {
             report.merge(one);
         }
         let row = &report.json()["rows"][0];
-        assert_eq!((&row["median"], &row["least"], &row["greatest"]), (&json!(2.5), &json!(1.0), &json!(3.0)));
+        assert_eq!(
+            (&row["median"], &row["least"], &row["greatest"]),
+            (&json!(2.5), &json!(1.0), &json!(3.0))
+        );
         assert_eq!(row["met"], json!(false));
         assert_eq!(report.json()["notes"], json!(["said once"]));
         let table = report.table();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
-use wakemq_broker::init::{CA, CERTIFICATE, KEY, OPERATOR, set_profile_endpoints};
+use wakemq_broker::init::{CA, CERTIFICATE, CONFIG, KEY, OPERATOR, set_profile_endpoints};
 use wakemq_protocol::http::Profile;
 use wakemq_protocol::{AgentId, Secret};
 use wakemq_publisher::{IMPORT_LINES_MAX, Management, load_profile};
@@ -16,6 +16,9 @@ use super::child::Running;
 use super::shipped::Shipped;
 use crate::broker::import;
 use crate::wait::within;
+
+/// All defaults, but for a warning: so many connections may well be more than there are descriptors.
+const CONFIGURATION: &str = "[limits]\nmax_connections = 15000\n";
 
 /// A data directory that `wakemqd init` has made.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ impl Data {
         command.args(["init", "--host", "127.0.0.1", "--data"]).arg(data.path()).kill_on_drop(true);
         let done = within("wakemqd init", command.output()).await??;
         ensure!(done.status.success(), "wakemqd init: {}", String::from_utf8_lossy(&done.stderr));
+        std::fs::write(data.path().join(CONFIG), CONFIGURATION)?;
         Ok(data)
     }
 
@@ -60,7 +64,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a broker with the default configuration.
+    /// Starts a broker on a data directory.
     pub async fn start(shipped: &Shipped, data: Data) -> Result<Self> {
         let mut command = Command::new(&shipped.wakemqd);
         command.args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());

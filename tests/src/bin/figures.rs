@@ -1,0 +1,201 @@
+//! The benchmarks of WakeMQ.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde_json::{Map, Value, json};
+use wakemq_tests::figures::load::Load;
+use wakemq_tests::figures::report::Report;
+use wakemq_tests::figures::shipped::Shipped;
+use wakemq_tests::figures::{Setting, bare, daemon, flush, load, parked, proc, progress, wake};
+
+/// The benchmarks of WakeMQ: what it costs, and how fast it wakes.
+///
+/// Prints a table on standard output, and on standard error what it is doing. Nothing fails for being slow: a goal
+/// that is missed is shown as missed. To be run in release, on a machine that has nothing else to do:
+///
+/// cargo run --release -p wakemq-tests --bin figures -- all --repeat 3 --json figures.json
+#[derive(Debug, Parser)]
+#[command(name = "figures", subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// All of them, one after the other; under 8 minutes, with --quick under one.
+    All(Options),
+    /// Submissions that share a flush: 64 publishers, a broker in this process on a real store whose medium takes
+    /// 2 ms for each flush, over TLS.
+    Flush(Options),
+    /// From the publisher's call to the agent, with 1,000 connected agents: the broker as shipped, its store on disk;
+    /// beside it what one commit and one fdatasync take.
+    Wake(Options),
+    /// Memory, and CPU time to admit, of each of 10,000 parked TLS agents (the slope from 2,000 on), against a bare
+    /// tokio-rustls server under the same load.
+    Parked(Options),
+    /// The agent's daemon at rest: size, memory, threads, system calls (counted by strace where it is installed).
+    Daemon(Options),
+    /// The bare server of `parked`.
+    #[command(hide = true)]
+    Bare(BareArgs),
+    /// The load of `parked`.
+    #[command(hide = true)]
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Fewer agents and shorter: to see that it works, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Measures so often, and tells median, least and greatest.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Writes everything to a file as one JSON object, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where data directories are made, and so the file system on which stores lie; otherwise the system's place
+    /// for temporary files.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct BareArgs {
+    #[arg(long)]
+    certificate: PathBuf,
+    #[arg(long)]
+    key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct LoadArgs {
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    ca: PathBuf,
+    #[arg(long)]
+    agents: PathBuf,
+    #[arg(long)]
+    from: usize,
+    #[arg(long)]
+    count: usize,
+}
+
+/// One of the benchmarks.
+#[derive(Debug, Clone, Copy)]
+enum Figure {
+    Flush,
+    Wake,
+    Parked,
+    Daemon,
+}
+
+impl Figure {
+    const ALL: [Self; 4] = [Self::Flush, Self::Wake, Self::Parked, Self::Daemon];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flush => "flush",
+            Self::Wake => "wake",
+            Self::Parked => "parked",
+            Self::Daemon => "daemon",
+        }
+    }
+
+    async fn measure(self, setting: &Setting, shipped: &Shipped) -> Result<Report> {
+        match self {
+            Self::Flush => flush::measure(setting).await,
+            Self::Wake => wake::measure(setting, shipped).await,
+            Self::Parked => parked::measure(setting, shipped).await,
+            Self::Daemon => daemon::measure(setting, shipped).await,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().action).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            eprintln!("hint: --help tells what each benchmark needs; what wakemqd said is above");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(action: Action) -> Result<()> {
+    match action {
+        Action::All(options) => measure(&Figure::ALL, &options).await,
+        Action::Flush(options) => measure(&[Figure::Flush], &options).await,
+        Action::Wake(options) => measure(&[Figure::Wake], &options).await,
+        Action::Parked(options) => measure(&[Figure::Parked], &options).await,
+        Action::Daemon(options) => measure(&[Figure::Daemon], &options).await,
+        Action::Bare(args) => {
+            end_with_parent()?;
+            bare::run(&args.certificate, &args.key).await
+        }
+        Action::Load(LoadArgs { address, ca, agents, from, count }) => {
+            end_with_parent()?;
+            load::run(&Load { address, ca, agents, from, count }).await
+        }
+    }
+}
+
+/// What is started for a benchmark does not outlive it, however it ends.
+fn end_with_parent() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")
+}
+
+async fn measure(figures: &[Figure], options: &Options) -> Result<()> {
+    if cfg!(debug_assertions) {
+        eprintln!("figures: this is no release build: the figures say nothing");
+    }
+    let setting = Setting { quick: options.quick, dir: options.dir.clone() };
+    let machine = proc::machine(&options.dir.clone().unwrap_or_else(std::env::temp_dir))?;
+    progress("programs", "building wakemqd and wakemq-agent as they are shipped");
+    let shipped = Shipped::build()?;
+    let mut found: Vec<(Figure, Report)> = Vec::new();
+    for figure in figures {
+        let mut whole: Option<Report> = None;
+        for round in 1..=options.repeat {
+            if options.repeat > 1 {
+                progress(figure.name(), &format!("round {round} of {}", options.repeat));
+            }
+            let report = figure.measure(&setting, &shipped).await.with_context(|| figure.name())?;
+            match &mut whole {
+                Some(whole) => whole.merge(report),
+                None => whole = Some(report),
+            }
+        }
+        found.extend(whole.map(|whole| (*figure, whole)));
+    }
+    print(&found)?;
+    match &options.json {
+        Some(path) => {
+            let all: Map<String, Value> =
+                found.iter().map(|(figure, report)| (figure.name().to_owned(), report.json())).collect();
+            let release = !cfg!(debug_assertions);
+            let whole = json!({
+                "machine": machine, "release": release, "quick": options.quick, "repeat": options.repeat,
+                "figures": all,
+            });
+            let text = format!("{whole:#}\n");
+            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn print(found: &[(Figure, Report)]) -> Result<()> {
+    ensure!(!found.is_empty(), "nothing was measured");
+    let tables: Vec<_> = found.iter().map(|(_, report)| report.table()).collect();
+    std::io::Write::write_all(&mut std::io::stdout(), tables.join("\n").as_bytes()).context("standard output")
+}

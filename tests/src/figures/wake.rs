@@ -1,0 +1,295 @@
+//! How long a wake-up takes, from the publisher's call to the agent.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use hdrhistogram::Histogram;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::interval;
+use wakemq_broker::store::{self, AdminOp, AdminOutcome, Durability, Store};
+use wakemq_protocol::{AgentId, Command, CommandId, Kind, SecretHash, Submission, Timestamp};
+use wakemq_publisher::{Publisher, Verdict, Wanted, new_command_id};
+
+use super::client::{Dialer, Lean};
+use super::report::Report;
+use super::server::{Data, Server};
+use super::shipped::Shipped;
+use super::{Setting, progress};
+use crate::wait::within;
+
+const FIGURE: &str = "wake";
+/// TLS handshakes of agents at a time.
+const DIALS: usize = 32;
+/// Between two submissions of the second part.
+const PACE: Duration = Duration::from_millis(10);
+/// As in the default configuration.
+const CACHE_BYTES: usize = 64 << 20;
+/// What a flush of the file system is measured with.
+const PAGE: [u8; 4096] = [0x5A; 4096];
+
+/// Measures.
+pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
+    let mut report = Report::new(
+        "wake: from the publisher's call to the agent's receipt of the PUBLISH, durable, over TLS",
+    );
+    let agents = setting.pick(1_000, 1_000);
+    let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;
+    progress(FIGURE, &format!("connecting {agents} agents"));
+    let mut fleet = Fleet::connect(&server, agents).await?;
+    let publisher = within("the publisher's connection", Publisher::connect(&server.profile()?)).await??;
+    let mut flush = Flush::new(setting).await?;
+
+    let count = setting.pick(1_000, 200);
+    progress(FIGURE, &format!("{count} wakes one after another"));
+    let one = one_by_one(&mut fleet, &publisher, &mut flush, count).await?;
+    one.delivered.tell(&mut report, "one after another: call to delivery");
+    one.accepted.tell(&mut report, "one after another: call to PUBACK");
+    flush.commit.tell(&mut report, "one commit of a store beside it");
+    flush.sync.tell(&mut report, "one fdatasync of a page beside it");
+    for (name, at) in [QUANTILES[0], QUANTILES[1]] {
+        let beyond = one.delivered.at(at) - flush.commit.at(at);
+        report.add(format!("one after another: delivery less one commit, {name}"), beyond, "us");
+    }
+
+    let count = setting.pick(2_000, 300);
+    progress(FIGURE, &format!("{count} wakes, one each {} ms", PACE.as_millis()));
+    let paced = paced(&mut fleet, &publisher, count).await?;
+    paced.delivered.tell(&mut report, "100 a second: call to delivery");
+    paced.accepted.tell(&mut report, "100 a second: call to PUBACK");
+    publisher.close().await;
+    report.note(format!(
+        "{agents} agents and the publisher (the library) are in one process, the broker as shipped in another; \
+         each agent sends its PUBACK at once and no receipt"
+    ));
+    report.note(
+        "one after another: the next wake follows when the broker has told that the one before is acknowledged, \
+         and after one commit and one fdatasync beside it on the same file system",
+    );
+    Ok(report)
+}
+
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// Times, to a microsecond.
+struct Times(Histogram<u64>);
+
+impl Times {
+    fn new() -> Result<Self> {
+        Ok(Self(Histogram::new(3)?))
+    }
+
+    fn record(&mut self, time: Duration) -> Result<()> {
+        Ok(self.0.record(u64::try_from(time.as_micros())?.max(1))?)
+    }
+
+    fn at(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64
+    }
+
+    fn tell(&self, report: &mut Report, what: &str) {
+        for (name, quantile) in QUANTILES {
+            report.add(format!("{what}, {name}"), self.at(quantile), "us");
+        }
+    }
+}
+
+/// What was found in one part.
+struct Found {
+    delivered: Times,
+    accepted: Times,
+}
+
+/// A command that an agent has received.
+struct Receipt {
+    id: CommandId,
+    at: Instant,
+}
+
+/// The agents.
+struct Fleet {
+    agents: Vec<AgentId>,
+    received: mpsc::Receiver<Receipt>,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Fleet {
+    async fn connect(server: &Server, count: usize) -> Result<Self> {
+        let imported = server.import(count).await?;
+        let dialer = Dialer::new(server.address, &server.data.ca())?;
+        let dials = Arc::new(Semaphore::new(DIALS));
+        let mut dialling = JoinSet::new();
+        for (agent, secret) in &imported {
+            let (agent, secret, dialer, dials) =
+                (agent.clone(), secret.clone(), dialer.clone(), dials.clone());
+            dialling.spawn(async move {
+                let _place = dials.acquire_owned().await?;
+                dialer.agent(&agent, &secret, None).await
+            });
+        }
+        let (sender, received) = mpsc::channel(count);
+        let mut tasks = JoinSet::new();
+        while let Some(lean) = dialling.join_next().await {
+            tasks.spawn(serve(lean??, sender.clone()));
+        }
+        Ok(Self { agents: imported.into_iter().map(|(agent, _)| agent).collect(), received, tasks })
+    }
+
+    /// Returns all agents in random order, again and again: none has two wakes on their way.
+    fn order(&self) -> impl Iterator<Item = AgentId> + use<> {
+        let mut agents = self.agents.clone();
+        fastrand::shuffle(&mut agents);
+        agents.into_iter().cycle()
+    }
+
+    async fn receipt(&mut self) -> Result<Receipt> {
+        tokio::select! {
+            receipt = self.received.recv() => receipt.context("there is no agent"),
+            ended = self.tasks.join_next() => match ended {
+                Some(Ok(Err(error))) => Err(error.context("an agent was lost")),
+                ended => Err(anyhow!("an agent ended: {ended:?}")),
+            }
+        }
+    }
+}
+
+/// Receives and acknowledges, as an agent.
+async fn serve(mut lean: Lean, received: mpsc::Sender<Receipt>) -> Result<()> {
+    loop {
+        let packet = lean.next().await?;
+        let at = Instant::now();
+        let (packet_id, payload) = packet.publish()?;
+        lean.acknowledge(packet_id).await?;
+        let id = serde_json::from_slice::<Command>(payload)?.id;
+        received.send(Receipt { id, at }).await?;
+    }
+}
+
+fn wake() -> Result<(CommandId, Submission)> {
+    let id = new_command_id().context("no random numbers")?;
+    Ok((id, Submission { id: Some(id), ..Submission::new(Kind::Wake) }))
+}
+
+async fn one_by_one(
+    fleet: &mut Fleet,
+    publisher: &Publisher,
+    flush: &mut Flush,
+    count: usize,
+) -> Result<Found> {
+    let mut found = Found { delivered: Times::new()?, accepted: Times::new()? };
+    for agent in fleet.order().take(count) {
+        let (id, submission) = wake()?;
+        let called = Instant::now();
+        let submitting = async {
+            let submitted = publisher.submit(&agent, submission).await?;
+            Ok::<_, anyhow::Error>((submitted, called.elapsed()))
+        };
+        let (submitted, receipt) =
+            within("a wake", async { tokio::try_join!(submitting, fleet.receipt()) }).await??;
+        let (mut submitted, accepted) = submitted;
+        ensure!(receipt.id == id, "another command was delivered");
+        found.delivered.record(receipt.at - called)?;
+        found.accepted.record(accepted)?;
+        let verdict = submitted.wait(Wanted::Acknowledged, Duration::from_secs(10)).await?;
+        ensure!(verdict == Verdict::Reached, "a wake ended as {:?}", submitted.outcome());
+        flush.take().await?;
+    }
+    Ok(found)
+}
+
+async fn paced(fleet: &mut Fleet, publisher: &Publisher, count: usize) -> Result<Found> {
+    let mut found = Found { delivered: Times::new()?, accepted: Times::new()? };
+    let mut called = HashMap::new();
+    let mut submitting = JoinSet::new();
+    let mut agents = fleet.order().take(count);
+    let mut ticks = interval(PACE);
+    let mut left = count;
+    let mut sent_all = false;
+    while left > 0 || !submitting.is_empty() {
+        tokio::select! {
+            _ = ticks.tick(), if !sent_all => match agents.next() {
+                Some(agent) => {
+                    let (id, submission) = wake()?;
+                    let publisher = publisher.clone();
+                    let now = Instant::now();
+                    called.insert(id, now);
+                    submitting.spawn(async move {
+                        let submitted = publisher.submit(&agent, submission).await?;
+                        Ok::<_, anyhow::Error>((submitted.id(), now.elapsed()))
+                    });
+                }
+                None => sent_all = true,
+            },
+            Some(accepted) = submitting.join_next() => found.accepted.record(accepted??.1)?,
+            receipt = within("the deliveries", fleet.receipt()), if left > 0 => {
+                let receipt = receipt??;
+                let called = called.remove(&receipt.id).context("a command that nobody published")?;
+                found.delivered.record(receipt.at - called)?;
+                left -= 1;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What making something durable costs on this file system, without anything around it.
+struct Flush {
+    store: Arc<dyn Store>,
+    file: Arc<File>,
+    next: u32,
+    commit: Times,
+    sync: Times,
+    _dir: TempDir,
+}
+
+impl Flush {
+    async fn new(setting: &Setting) -> Result<Self> {
+        let dir = setting.tempdir()?;
+        let path = dir.path().join("store");
+        let opening = path.clone();
+        let store = tokio::task::spawn_blocking(move || {
+            store::create(&opening)?;
+            store::open(&opening, CACHE_BYTES, now())
+        });
+        let store = store.await??;
+        let file = Arc::new(File::create_new(dir.path().join("page"))?);
+        // A file that grows would flush its length too.
+        file.write_all_at(&PAGE, 0)?;
+        file.sync_all()?;
+        Ok(Self { store, file, next: 0, commit: Times::new()?, sync: Times::new()?, _dir: dir })
+    }
+
+    /// Measures one commit and one fdatasync.
+    async fn take(&mut self) -> Result<()> {
+        let mut secret = [0; 32];
+        secret[..4].copy_from_slice(&self.next.to_be_bytes());
+        let op = AdminOp::CreateAgent {
+            agent: format!("f{}", self.next).parse()?,
+            group: "test".parse()?,
+            secret: SecretHash(secret),
+        };
+        self.next += 1;
+        let began = Instant::now();
+        let outcomes = self.store.write(vec![op], Durability::Flushed, now()).await?;
+        self.commit.record(began.elapsed())?;
+        ensure!(outcomes == [AdminOutcome::Done], "the store did not write: {outcomes:?}");
+
+        let file = self.file.clone();
+        let syncing = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            file.write_all_at(&PAGE, 0)?;
+            file.sync_data()?;
+            Ok::<_, std::io::Error>(began.elapsed())
+        });
+        self.sync.record(syncing.await??)
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_ms(1_790_000_000_000)
+}
