@@ -96,7 +96,10 @@ impl Home {
 
 /// Waits until an agent can be woken.
 pub async fn connected(agent: &Agent) -> Result<()> {
-    status(agent, "the agent to be connected", |connection| matches!(connection, Connection::Connected { .. })).await
+    status(agent, "the agent to be connected", |connection| {
+        matches!(connection, Connection::Connected { .. })
+    })
+    .await
 }
 
 /// Waits for a state of an agent's connection.

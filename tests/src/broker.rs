@@ -12,8 +12,8 @@ use rustls::pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 use tokio::process::Command;
-use wakemq_link::{Alpn, Dialer, Ladder, Trust};
 use wakemq_link::http::HttpClient;
+use wakemq_link::{Alpn, Dialer, Ladder, Trust};
 use wakemq_protocol::http::{ImportLine, ImportResult, Profile, TokenRequest};
 use wakemq_protocol::{AgentId, Secret};
 use wakemq_publisher::{Management, Publisher, load_profile};
@@ -23,7 +23,8 @@ use crate::programs::Programs;
 use crate::wait::within;
 
 /// Agents come back within a second here, so that tests with restarts are short.
-const CONFIG: &str = "[advertise]\nendpoints = [\"127.0.0.1\"]\n\n[limits]\nreturn_secs = 1\nshutdown_secs = 10\n";
+const CONFIG: &str =
+    "[advertise]\nendpoints = [\"127.0.0.1\"]\n\n[limits]\nreturn_secs = 1\nshutdown_secs = 10\n";
 /// Ports that the system gives to nobody by itself, so that a broker finds its own again after a restart.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// How many ports are tried.
@@ -57,7 +58,9 @@ impl BrokerProcess {
             }
             let mut process = run(data, address)?;
             match listening(&process).await {
-                Ok(address) => return Self { data: data.to_owned(), address, process, _dir: None }.with_endpoints(),
+                Ok(address) => {
+                    return Self { data: data.to_owned(), address, process, _dir: None }.with_endpoints();
+                }
                 // Somebody was faster.
                 Err(error) if format!("{error:#}").contains("cannot listen") => {
                     process.wait_exit().await?;
@@ -145,9 +148,11 @@ impl BrokerProcess {
     /// Makes an enrolment token.
     pub async fn token(&self, uses: u32) -> Result<Secret> {
         let request = TokenRequest { group: "test".parse()?, uses, expires_in: 3600 };
-        Ok(within("a token", async { self.management()?.create_token(&request).await.map_err(anyhow::Error::from) })
-            .await??
-            .token)
+        Ok(within("a token", async {
+            self.management()?.create_token(&request).await.map_err(anyhow::Error::from)
+        })
+        .await??
+        .token)
     }
 }
 
@@ -227,6 +232,7 @@ pub fn client_tls(ca: &Path, alpn: &[&str]) -> Result<Arc<rustls::ClientConfig>>
 /// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }

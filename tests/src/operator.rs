@@ -88,8 +88,7 @@ impl Wakemq {
             }
         };
         let what = format!("wakemq {}", words.join(" "));
-        let (done, ()) =
-            within(&what, async { tokio::join!(child.wait_with_output(), feeding) }).await?;
+        let (done, ()) = within(&what, async { tokio::join!(child.wait_with_output(), feeding) }).await?;
         let done = done?;
         Ok(Answer {
             code: done.status.code().with_context(|| format!("{what}: {}", done.status))?,

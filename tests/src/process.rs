@@ -111,9 +111,18 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let id = self.child.id().with_context(|| format!("{} has ended already", self.name))?;
         let pid = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
-        kill_process(pid, Signal::TERM).with_context(|| format!("cannot end {}", self.name))
+        kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// Waits until the program has ended.

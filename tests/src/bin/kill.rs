@@ -19,7 +19,10 @@ struct Args {
 async fn main() -> ExitCode {
     let args = Args::parse();
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("seed {seed}; the same again: cargo run -p wakemq-tests --bin kill -- --rounds {} --seed {seed}", args.rounds);
+    eprintln!(
+        "seed {seed}; the same again: cargo run -p wakemq-tests --bin kill -- --rounds {} --seed {seed}",
+        args.rounds
+    );
     match wakemq_tests::kill::run(args.rounds, seed, |line| eprintln!("{line}")).await {
         Ok(totals) => {
             eprintln!("every accepted command is accounted for: {totals:?}");

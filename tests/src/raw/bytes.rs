@@ -190,7 +190,8 @@ pub(super) fn parse(version: Version, bytes: &[u8]) -> Result<Option<(Packet, us
     let (Some(first), Some(len)) = (reader.take(1), reader.varint()?) else { return Ok(None) };
     let Some(body) = reader.take(len) else { return Ok(None) };
     let whole = bytes.len() - reader.0.len();
-    let packet = parse_body(version, first[0], Reader(body)).with_context(|| format!("{:x?}", &bytes[..whole]))?;
+    let packet =
+        parse_body(version, first[0], Reader(body)).with_context(|| format!("{:x?}", &bytes[..whole]))?;
     Ok(Some((packet, whole)))
 }
 

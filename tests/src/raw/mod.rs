@@ -13,7 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-pub use bytes::{Packet, Properties, Property, Version, connect, frame, properties, publish, subscribe, text};
+pub use bytes::{
+    Packet, Properties, Property, Version, connect, frame, properties, publish, subscribe, text,
+};
 
 use crate::broker::client_tls;
 use crate::wait::within;

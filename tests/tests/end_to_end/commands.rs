@@ -63,7 +63,9 @@ async fn a_slot_holds_one_command_and_the_newer_inherits() -> Result<()> {
     let older = Submission { ttl: Some(7200), priority: Priority::High, ..wake() };
     let mut older = submit(&publisher, "pc-1", older).await?;
     let newer = submit(&publisher, "pc-1", Submission { ttl: Some(60), ..wake() }).await?;
-    let other = submit(&publisher, "pc-1", Submission { slot: SlotChoice::Named("other".parse()?), ..wake() }).await?;
+    let other =
+        submit(&publisher, "pc-1", Submission { slot: SlotChoice::Named("other".parse()?), ..wake() })
+            .await?;
     assert_eq!(older.wait(Wanted::Done, LIMIT).await?, Verdict::Missed);
     let outcome = older.outcome().expect("told");
     assert_eq!((outcome.state, outcome.superseded_by), (CommandState::Superseded, Some(newer.id())));
@@ -257,7 +259,10 @@ async fn every_change_of_state_goes_to_the_response_topic_with_its_correlation()
                 assert_eq!(to, topic);
                 assert_eq!(properties.data(0x09), Some(&b"c-1"[..]));
                 let update: serde_json::Value = serde_json::from_slice(&payload)?;
-                assert_eq!((update["id"].as_str(), update["agent"].as_str()), (Some(&*id.to_string()), Some("pc-1")));
+                assert_eq!(
+                    (update["id"].as_str(), update["agent"].as_str()),
+                    (Some(&*id.to_string()), Some("pc-1"))
+                );
                 states.push(update["state"].as_str().unwrap_or_default().to_owned());
                 operator.acknowledge(packet_id.expect("QoS 1 was asked for")).await?;
                 if update["state"] == "acknowledged" {

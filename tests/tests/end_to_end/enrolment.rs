@@ -23,7 +23,9 @@ impl Wanderer {
     /// Asks over a connection of its own.
     async fn ask(&self, broker: &InProcessBroker, token: &Secret) -> Result<Result<EnrolAnswer, u16>> {
         let mut hash = [0; 32];
-        hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, self.secret.expose().as_bytes()).as_ref());
+        hash.copy_from_slice(
+            ring::digest::digest(&ring::digest::SHA256, self.secret.expose().as_bytes()).as_ref(),
+        );
         let request = EnrolRequest {
             token: token.clone(),
             agent: self.agent.clone(),
@@ -32,7 +34,8 @@ impl Wanderer {
         };
         let upload = Upload::json(serde_json::to_vec(&request)?);
         let mut http = broker.http(None)?;
-        let (status, body) = within("an enrolment", http.request(Method::POST, "/v1/enrol", Some(upload))).await??;
+        let (status, body) =
+            within("an enrolment", http.request(Method::POST, "/v1/enrol", Some(upload))).await??;
         if status.is_success() {
             return Ok(Ok(serde_json::from_slice(&body)?));
         }

@@ -50,13 +50,18 @@ async fn a_packet_over_the_limit_after_authentication_ends_the_connection() -> R
             let properties = client.enter(&Login::new(version, user, password)).await?;
             if version == Version::V5 {
                 let told = properties.0.iter().any(|property| {
-                    *property == wakemq_tests::raw::Property::Four(0x27, u32::try_from(PACKET_MAX).unwrap_or(0))
+                    *property
+                        == wakemq_tests::raw::Property::Four(0x27, u32::try_from(PACKET_MAX).unwrap_or(0))
                 });
                 assert!(told, "the limit is told in the CONNACK: {properties:?}");
             }
             // Sent as far as it is taken: the broker need not read all of it.
             client.send(&publish(version, 1, topic, &vec![b'x'; PACKET_MAX + 1], &[])).await.ok();
-            assert_eq!(client.closed().await?, (version == Version::V5).then_some(0x95), "{version:?} {user}");
+            assert_eq!(
+                client.closed().await?,
+                (version == Version::V5).then_some(0x95),
+                "{version:?} {user}"
+            );
         }
     }
     // The largest that is allowed passes, and is refused as a payload only.

@@ -79,9 +79,12 @@ async fn a_foreign_inbox_can_neither_be_read_nor_written() -> Result<()> {
     let made = broker.import(&["pc-1", "pc-2"]).await?;
     let operator = broker.profile()?.secret;
     for (version, refused) in [(Version::V5, 0x87), (Version::V4, 0x80)] {
-        for filter in
-            ["wake/v1/agents/pc-2/commands", "wake/v1/agents/+/commands", "#", "wake/v1/operators/admin/responses/#"]
-        {
+        for filter in [
+            "wake/v1/agents/pc-2/commands",
+            "wake/v1/agents/+/commands",
+            "#",
+            "wake/v1/operators/admin/responses/#",
+        ] {
             let mut agent = broker.dial().await?;
             agent.enter(&Login::new(version, "pc-1", made[0].1.expose())).await?;
             assert_eq!(agent.subscribe(filter, 1).await?, refused, "{version:?} {filter}");
@@ -93,9 +96,12 @@ async fn a_foreign_inbox_can_neither_be_read_nor_written() -> Result<()> {
             client.enter(&Login::new(version, "op:admin", operator.expose())).await?;
             assert_eq!(client.subscribe(filter, 1).await?, refused, "{version:?} operator {filter}");
         }
-        for topic in
-            ["wake/v1/agents/pc-2/commands", "wake/v1/agents/pc-2/receipts", "wake/v1/agents/pc-1/commands", "x"]
-        {
+        for topic in [
+            "wake/v1/agents/pc-2/commands",
+            "wake/v1/agents/pc-2/receipts",
+            "wake/v1/agents/pc-1/commands",
+            "x",
+        ] {
             let mut agent = broker.dial().await?;
             agent.enter(&Login::new(version, "pc-1", made[0].1.expose())).await?;
             match version {
@@ -126,7 +132,8 @@ async fn a_newer_connection_of_an_agent_takes_over_with_its_inbox() -> Result<()
     older.enter(&login).await?;
     older.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
     let publisher = broker.publisher().await?;
-    let mut sent = within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+    let mut sent =
+        within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
     let (late, first) = older.command().await?;
 
     let mut newer = broker.dial().await?;
@@ -207,7 +214,8 @@ async fn who_is_revoked_while_connected_is_gone_within_a_second() -> Result<()> 
         let login = Login::new(version, name, own.expose());
         agent.enter(&login).await?;
         agent.subscribe(&format!("wake/v1/agents/{name}/commands"), 1).await?;
-        let mut sent = within("a submission", publisher.submit(&name.parse()?, Submission::new(Kind::Wake))).await??;
+        let mut sent =
+            within("a submission", publisher.submit(&name.parse()?, Submission::new(Kind::Wake))).await??;
         agent.command().await?;
 
         let mut http = broker.http(Some(secret.clone()))?;

@@ -20,8 +20,13 @@ async fn the_exit_codes_are_those_of_the_help() -> Result<()> {
     // Nobody is there, and the wait is over at once.
     let gone = wakemq.call(&["wake", "away", "--ttl", "0", "--json"]).await?.expect_code(1)?;
     assert_eq!(gone.field("state")?, "expired");
-    for usage in [&["wake"][..], &["wake", "pc-1", "--wait", "ever"], &["wake", "p c"], &["show", "x"], &["frobnicate"]]
-    {
+    for usage in [
+        &["wake"][..],
+        &["wake", "pc-1", "--wait", "ever"],
+        &["wake", "p c"],
+        &["show", "x"],
+        &["frobnicate"],
+    ] {
         let answer = wakemq.call(usage).await?.expect_code(2)?;
         assert!(answer.err.contains("error") && answer.err.contains("hint:"), "{usage:?}: {}", answer.err);
         assert_eq!(answer.out, "", "{usage:?}");
@@ -56,7 +61,10 @@ async fn agents_are_shown_and_listed_as_they_are() -> Result<()> {
     let wakemq = Wakemq::admin(&broker);
     wakemq.call(&["wake", "away", "--wait", "none"]).await?.expect_code(0)?;
     let away = wakemq.call(&["agents", "show", "away", "--json"]).await?.expect_code(0)?.one()?;
-    assert_eq!((&away["connected"], &away["pending"], &away["group"]), (&false.into(), &1.into(), &"test".into()));
+    assert_eq!(
+        (&away["connected"], &away["pending"], &away["group"]),
+        (&false.into(), &1.into(), &"test".into())
+    );
     // Its facts come behind its subscription.
     let here = wakemq_tests::wait::eventually("the agent's facts", async || {
         let here = wakemq.call(&["agents", "show", "pc-1", "--json"]).await?.expect_code(0)?.one()?;
@@ -81,7 +89,8 @@ async fn a_thousand_agents_are_imported_and_their_secrets_are_good() -> Result<(
     let lines: String = (0..1000).map(|n| format!("{{\"agent\":\"pc-{n}\",\"group\":\"a/b\"}}\n")).collect();
     let answer = wakemq.call_with(&["agents", "import", "-"], &lines).await?.expect_code(0)?;
     let made = answer.json()?;
-    let names: Vec<_> = made.iter().map(|line| line["agent"].as_str().unwrap_or_default().to_owned()).collect();
+    let names: Vec<_> =
+        made.iter().map(|line| line["agent"].as_str().unwrap_or_default().to_owned()).collect();
     assert_eq!(names, (0..1000).map(|n| format!("pc-{n}")).collect::<Vec<_>>(), "all, in order");
     let secrets: HashSet<_> = made.iter().map(|line| line["secret"].to_string()).collect();
     assert_eq!(secrets.len(), 1000);
@@ -94,7 +103,12 @@ async fn a_thousand_agents_are_imported_and_their_secrets_are_good() -> Result<(
     assert_eq!(listed.out.lines().count(), 1000);
 
     // What exists is not made anew; the other lines are.
-    let again = wakemq.call_with(&["agents", "import", "-"], "{\"agent\":\"PC-1\",\"group\":\"\"}\nx\n{\"agent\":\"new\",\"group\":\"\"}\n").await?;
+    let again = wakemq
+        .call_with(
+            &["agents", "import", "-"],
+            "{\"agent\":\"PC-1\",\"group\":\"\"}\nx\n{\"agent\":\"new\",\"group\":\"\"}\n",
+        )
+        .await?;
     let again = again.expect_code(1)?;
     assert_eq!(again.field("agent")?, "new");
     assert!(again.err.contains("line 1: ") && again.err.contains("line 2: "), "{}", again.err);

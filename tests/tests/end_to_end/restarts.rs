@@ -34,14 +34,18 @@ async fn connected_agents_and_publishers_come_back_by_themselves_after_sigkill()
     let mut agent = home.connected().await?;
     let publisher = broker.publisher().await?;
     broker.kill().await?;
-    status(&agent, "the loss to be noticed", |now| !matches!(now, wakemq_agent::Connection::Connected { .. }))
-        .await?;
+    status(&agent, "the loss to be noticed", |now| {
+        !matches!(now, wakemq_agent::Connection::Connected { .. })
+    })
+    .await?;
 
     // Submitted while nobody is there: it waits for the broker.
     let submission = Submission::new(Kind::Wake);
     let submitting = {
         let publisher = publisher.clone();
-        tokio::spawn(async move { publisher.submit(&"pc-1".parse()?, submission).await.map_err(anyhow::Error::from) })
+        tokio::spawn(async move {
+            publisher.submit(&"pc-1".parse()?, submission).await.map_err(anyhow::Error::from)
+        })
     };
     broker.restart().await?;
     let mut submitted = within("the submission", submitting).await???;
@@ -74,7 +78,8 @@ async fn an_acknowledged_command_survives_sigkill_and_is_not_sent_again() -> Res
     let home = one(&broker, "pc-1").await?;
     let mut agent = home.connected().await?;
     let publisher = broker.publisher().await?;
-    let submit = async |submission: Submission| within("a submission", publisher.submit(agent.id(), submission)).await;
+    let submit =
+        async |submission: Submission| within("a submission", publisher.submit(agent.id(), submission)).await;
     let mut first = submit(Submission::new(Kind::Wake)).await??;
     assert_eq!(first.wait(Wanted::Acknowledged, LIMIT).await?, Verdict::Reached);
     broker.kill().await?;

@@ -88,17 +88,20 @@ async fn an_agent_that_stops_reading_keeps_nobody_else_and_loses_nothing() -> Re
     let reason = Some("x".repeat(1000));
     let mut waiting = Vec::new();
     for _ in 0..100 {
-        let submission = Submission { slot: SlotChoice::Never, reason: reason.clone(), ..Submission::new(Kind::Wake) };
+        let submission =
+            Submission { slot: SlotChoice::Never, reason: reason.clone(), ..Submission::new(Kind::Wake) };
         waiting.push(within("a submission", publisher.submit(&"deaf".parse()?, submission)).await??);
     }
     // The others are woken as ever.
     for _ in 0..3 {
-        let mut woken = within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+        let mut woken =
+            within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
         within("the command", agent.next_command()).await?.expect("the agent runs").done(None);
         assert_eq!(woken.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
     }
     // No more is on its way than there is room in flight, and all of it comes to the next connection.
-    let sent = waiting.iter().filter_map(|one| one.outcome()).filter(|one| one.state.as_str() == "sent").count();
+    let sent =
+        waiting.iter().filter_map(|one| one.outcome()).filter(|one| one.state.as_str() == "sent").count();
     assert!(sent <= usize::from(IN_FLIGHT_MAX), "{sent}");
     let mut again = deaf(&broker, made[0].1.expose()).await?;
     for command in &waiting {

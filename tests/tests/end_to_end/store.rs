@@ -63,7 +63,10 @@ async fn a_store_that_cannot_write_acknowledges_nothing_and_delivers_the_rest() 
     // HTTP says that it is not the client's fault.
     let token = wakemq_protocol::http::TokenRequest { group: "x".parse()?, uses: 1, expires_in: 60 };
     let refused = broker.management()?.create_token(&token).await.expect_err("a token was not written");
-    assert!(format!("{refused}").contains("503") || format!("{refused}").contains("cannot serve"), "{refused}");
+    assert!(
+        format!("{refused}").contains("503") || format!("{refused}").contains("cannot serve"),
+        "{refused}"
+    );
 
     // There is room again: everything goes on, and nothing was accepted in between.
     full.set(false);
@@ -184,8 +187,7 @@ async fn a_second_broker_on_the_same_directory_is_refused() -> Result<()> {
     assert!(listening(&second).await.is_err());
     assert_eq!(second.wait_exit().await?.code(), Some(3));
     second.wait_log("in use").await?;
-    let mut client =
-        wakemq_tests::raw::Client::dial(broker.address(), &broker.ca_path()).await?;
+    let mut client = wakemq_tests::raw::Client::dial(broker.address(), &broker.ca_path()).await?;
     let answer = client.login(&Login::new(Version::V5, "nobody", "x")).await?;
     assert!(matches!(answer, Some(Packet::ConnAck { code: 0x86, .. })), "the first one serves: {answer:?}");
     Ok(())

@@ -45,11 +45,15 @@ async fn the_handler_is_told_everything_and_its_exit_code_is_the_outcome() -> Re
     ))?;
     agent.connected().await?;
     let wakemq = Wakemq::admin(&broker);
-    let good = ["wake", "pc-1", "--wait", "done", "--reason", "good", "--slot", "s", "--priority", "high", "--json"];
+    let good =
+        ["wake", "pc-1", "--wait", "done", "--reason", "good", "--slot", "s", "--priority", "high", "--json"];
     assert_eq!(wakemq.call(&good).await?.expect_code(0)?.field("state")?, "done");
     agent.wait_line("woken pc-1 wake s high op:admin <good>").await?;
 
-    let bad = wakemq.call(&["wake", "pc-1", "--wait", "done", "--reason", "bad", "--json"]).await?.expect_code(1)?;
+    let bad = wakemq
+        .call(&["wake", "pc-1", "--wait", "done", "--reason", "bad", "--json"])
+        .await?
+        .expect_code(1)?;
     assert_eq!(bad.field("state")?, "failed");
     assert_eq!(bad.field("detail")?, "exit status: 1");
     Ok(())
@@ -99,7 +103,8 @@ async fn many_agents_are_woken_by_one_call() -> Result<()> {
         .await?
         .expect_code(1)?;
     let objects = answer.json()?;
-    let as_wanted = |agent: &str| objects.iter().find(|object| object["agent"] == agent).map(|o| &o["as_wanted"]);
+    let as_wanted =
+        |agent: &str| objects.iter().find(|object| object["agent"] == agent).map(|o| &o["as_wanted"]);
     assert_eq!(as_wanted("pc-1"), Some(&true.into()));
     assert_eq!(as_wanted("nobody"), Some(&false.into()));
     assert_eq!(as_wanted("pc-3"), Some(&true.into()));
