@@ -98,17 +98,14 @@ impl Mailbox {
 
     /// Leaves a letter. Returns `false` if the connection has ended. One letter too many ends it.
     pub fn post(&self, letter: Letter) -> bool {
-        let mut open = true;
         self.leave(|inside| {
-            open = !inside.closed;
             if inside.letters.len() < LETTERS_MAX {
                 inside.letters.push(letter);
             } else {
                 let text = "more is waiting for this connection than it reads";
                 inside.evicted.get_or_insert_with(|| Box::new(End::new(ReasonCode::QuotaExceeded, text)));
             }
-        });
-        open
+        })
     }
 
     /// Takes everything out, or waits for something to come; one task at a time.
@@ -128,11 +125,12 @@ impl Mailbox {
         })
     }
 
-    fn leave(&self, put: impl FnOnce(&mut Inside)) {
+    /// Puts something in and wakes the connection's task. Returns `false` if the connection has ended.
+    fn leave(&self, put: impl FnOnce(&mut Inside)) -> bool {
         let waker = {
             let mut inside = self.inside.lock();
             if inside.closed {
-                return;
+                return false;
             }
             put(&mut inside);
             inside.waker.take()
@@ -140,6 +138,7 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+        true
     }
 
     fn close(&self) {

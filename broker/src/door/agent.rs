@@ -28,12 +28,12 @@ impl<S: Io> Connection<S> {
     /// Takes over an admitted agent's connection.
     pub(super) fn new(
         door: Arc<Door>,
-        wire: Box<Wire<S>>,
+        wire: Wire<S>,
         session: AgentSession,
         mailbox: Arc<Mailbox>,
     ) -> Box<Self> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
-        Box::new(Self { door, wire: *wire, session, mailbox, epoch: None, timer, paused_until_ms: None })
+        Box::new(Self { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None })
     }
 
     /// Serves the agent until the connection ends.

@@ -69,10 +69,10 @@ pub(super) async fn login<S: Io>(
     }
     match admit(door, &mut wire, *connect, &mailbox).await {
         Ok(Admitted::Agent(session)) => {
-            Some(Session::Agent(agent::Connection::new(door.clone(), wire, session, mailbox)))
+            Some(Session::Agent(agent::Connection::new(door.clone(), *wire, session, mailbox)))
         }
         Ok(Admitted::Operator(who, session, client_id)) => Some(Session::Operator(
-            operator::Connection::new(door.clone(), wire, who, session, client_id, mailbox),
+            operator::Connection::new(door.clone(), *wire, who, session, client_id, mailbox),
         )),
         Err(refused) => {
             door.engine.registry().close(&mailbox);

@@ -10,9 +10,9 @@ mod listener;
 mod login;
 mod opening;
 mod operator;
-mod timers;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod wire;
 
 use std::sync::Arc;

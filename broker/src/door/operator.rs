@@ -35,7 +35,7 @@ impl<S: Io> Connection<S> {
     /// Takes over an admitted operator's connection.
     pub(super) fn new(
         door: Arc<Door>,
-        wire: Box<Wire<S>>,
+        wire: Wire<S>,
         who: Operator,
         session: OperatorSession,
         client_id: String,
@@ -43,7 +43,7 @@ impl<S: Io> Connection<S> {
     ) -> Box<Self> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
         tracing::info!(operator = %who.name, address = %mailbox.address(), "operator connected");
-        Box::new(Self { door, wire: *wire, who, session, client_id, mailbox, timer, batch: Vec::new() })
+        Box::new(Self { door, wire, who, session, client_id, mailbox, timer, batch: Vec::new() })
     }
 
     /// Serves the operator until the connection ends.

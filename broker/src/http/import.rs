@@ -91,9 +91,10 @@ impl Drop for AbortOnDrop {
 struct Run {
     engine: Arc<Engine>,
     who: Operator,
+    /// Before `answers`, because fields are dropped in order: who sees the end of an answer may import again.
+    _permit: OwnedSemaphorePermit,
     answers: mpsc::Sender<Bytes>,
     input: Lines,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Run {

@@ -1,7 +1,7 @@
 //! Listening sockets, and what the kernel is to do for accepted ones.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -43,7 +43,15 @@ impl ListenError {
 /// # Errors
 /// [`ListenError`] names the address.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let listener = open(address).map_err(|source| ListenError { address, source })?;
+    let listener = match open(address) {
+        // A machine without IPv6 has no `[::]`, but what it stands for includes every IPv4 address.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_ipv6(&error) => {
+            tracing::warn!(%address, %error, "this machine has no IPv6: listening on IPv4 alone");
+            open((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        listener => listener,
+    }
+    .map_err(|source| ListenError { address, source })?;
     if let Some(limit) = backlog_limit()
         && limit < BACKLOG
     {
@@ -53,6 +61,11 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         );
     }
     Ok(listener)
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
