@@ -66,7 +66,11 @@ impl Account {
                 CommandState::Done => ensure!(!handled.is_empty(), "{id} is done, and no handler was called"),
                 // They may have been called: the agent had it, and the broker died before it heard so.
                 CommandState::Superseded | CommandState::Expired | CommandState::Cancelled => {}
-                other => bail!("{id} ended {other}, which nobody asked for"),
+                other @ (CommandState::Queued
+                | CommandState::Sent
+                | CommandState::Acknowledged
+                | CommandState::Failed
+                | CommandState::Refused) => bail!("{id} ended {other}, which nobody asked for"),
             }
             let own = |call: &Call| agents.get(call.agent) == Some(agent);
             ensure!(handled.iter().all(own), "{id} is for {agent}, and was handled by another: {handled:?}");

@@ -57,17 +57,17 @@ impl Properties {
 
     /// Returns a text or binary data by its number.
     pub fn data(&self, number: u8) -> Option<&[u8]> {
-        self.0.iter().find_map(|property| match property {
-            Property::Data(of, data) if *of == number => Some(&**data),
-            _ => None,
+        self.0.iter().find_map(|property| {
+            let Property::Data(of, data) = property else { return None };
+            (*of == number).then_some(&**data)
         })
     }
 
     /// Returns a user property.
     pub fn user(&self, name: &str) -> Option<&str> {
-        self.0.iter().find_map(|property| match property {
-            Property::User(of, value) if of == name => Some(&**value),
-            _ => None,
+        self.0.iter().find_map(|property| {
+            let Property::User(of, value) = property else { return None };
+            (of == name).then_some(&**value)
         })
     }
 }

@@ -159,9 +159,9 @@ impl Client {
     pub async fn closed(&mut self) -> Result<Option<u8>> {
         let mut told = None;
         while let Some(packet) = self.next().await? {
-            match packet {
-                Packet::Disconnect { code, .. } => told = Some(code),
-                other => ensure!(told.is_none(), "after DISCONNECT came {other:?}"),
+            ensure!(told.is_none(), "after DISCONNECT came {packet:?}");
+            if let Packet::Disconnect { code, .. } = packet {
+                told = Some(code);
             }
         }
         Ok(told)
