@@ -60,7 +60,20 @@ pub enum StateError {
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
+}
+
+/// A lock that is given back at once when it is dropped. Closing the file alone would leave it to any process that
+/// is just being started by another thread, until that has begun its program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "the state directory's lock ends with its file");
+        }
+    }
 }
 
 /// What is kept between the making of a secret and the answer to its enrolment.
@@ -84,7 +97,7 @@ impl StateDir {
             .open(&lock_path)
             .map_err(at(lock_path.clone()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { path, _lock: Arc::new(Lock(lock)) }),
             Err(TryLockError::WouldBlock) => Err(StateError::Locked(path)),
             Err(TryLockError::Error(source)) => Err(StateError::Io { path: lock_path, source }),
         }
