@@ -80,7 +80,7 @@ impl Agent {
     /// If the journal is damaged, or the identity names no usable endpoint or certificate authority.
     pub fn connect(identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
         let dialer = identity.dialer()?;
-        let journal = Journal::open(&options.state.journal_path(), clock::now())?;
+        let journal = Journal::open(&options.state.journal_path(), clock::now())?.locked_by(options.state);
         let instance = random::instance()?;
         let id = identity.agent;
         let mut connect = ConnectOptions::new(id.to_string(), id.to_string(), identity.secret);
@@ -106,8 +106,6 @@ impl Agent {
                 progress: progress_receiver,
                 shutdown: shutdown_receiver,
             },
-            // For as long as the task may write to it, nobody else is let in.
-            state: options.state,
         };
         let task = tokio::spawn(driver.run(journal, command_sender, journalled_sender));
         Ok(Self {

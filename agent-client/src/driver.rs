@@ -8,13 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session};
-use wakemq_link::{Backoff, DialError, Dialer, TlsStream};
+use wakemq_link::{Backoff, DialError, Dialer};
 use wakemq_protocol::{AgentId, Command, Receipt, Topic};
 
 use crate::inbox::{Flushed, Inbox};
 use crate::journal::Journal;
 use crate::outbox::Outbox;
-use crate::{Connection, Problem, StateDir, Status, facts};
+use crate::{Connection, Problem, Status, facts};
 
 /// Time limit of the answer to SUBSCRIBE.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -29,7 +29,6 @@ pub(crate) struct Driver {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) backoff: Backoff,
     pub(crate) inputs: Inputs,
-    pub(crate) state: StateDir,
 }
 
 /// What the agent's owner tells the task.
@@ -67,6 +66,7 @@ impl Inputs {
 }
 
 /// How a connection, or the attempt to get one, ended.
+#[derive(Debug)]
 enum End {
     Shutdown,
     Retry(Problem, Duration),
@@ -101,7 +101,7 @@ impl Driver {
         }
         self.take_results(&mut inbox).await;
         self.set(Connection::Closed);
-        tracing::debug!(state = %self.state.path().display(), "agent ended");
+        tracing::debug!(agent = %self.id, "agent ended");
     }
 
     fn set(&self, connection: Connection) {
@@ -200,10 +200,10 @@ impl Driver {
         }
     }
 
-    async fn serve(
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         inbox: &mut Inbox,
-        mut session: Session<TlsStream>,
+        mut session: Session<S>,
         connected: Connected,
         address: SocketAddr,
     ) -> End {
@@ -298,7 +298,12 @@ impl Driver {
     }
 
     /// Journals and sends the last results, then says goodbye.
-    async fn farewell(&mut self, inbox: &mut Inbox, mut session: Session<TlsStream>, mut outbox: Outbox) {
+    async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        inbox: &mut Inbox,
+        mut session: Session<S>,
+        mut outbox: Outbox,
+    ) {
         let flushed = self.take_results(inbox).await;
         let last_acks = flushed.acks.into_iter().try_for_each(|pkid| session.ack(pkid));
         outbox.receipts(flushed.receipts);
@@ -330,3 +335,6 @@ async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(session: Session<S>) {
         tracing::debug!(%error, "no goodbye");
     }
 }
+
+#[cfg(test)]
+mod tests;

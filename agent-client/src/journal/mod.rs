@@ -15,7 +15,7 @@ pub(crate) use book::Book;
 pub(crate) use record::Record;
 use record::{HEADER, decode, encode};
 
-use crate::sys;
+use crate::{StateDir, sys};
 
 /// A journal is written anew when this many lines, and four for each command remembered, were appended.
 const LINES_BEFORE_COMPACTION: usize = 512;
@@ -54,6 +54,8 @@ pub(crate) struct Journal {
     file: Option<File>,
     appended: usize,
     book: Book,
+    /// Held while anything may be written, a write that nobody awaits any more included.
+    lock: Option<StateDir>,
 }
 
 impl Journal {
@@ -85,7 +87,12 @@ impl Journal {
         let appended = decoded.records.len();
         decoded.records.into_iter().for_each(|record| book.apply(record));
         book.forget(now.unix_ms());
-        Ok(Self { path: path.to_owned(), file: Some(file), appended, book })
+        Ok(Self { path: path.to_owned(), file: Some(file), appended, book, lock: None })
+    }
+
+    /// Keeps other agents out for as long as this one may write, which a task that was dropped may still do.
+    pub(crate) fn locked_by(self, state: StateDir) -> Self {
+        Self { lock: Some(state), ..self }
     }
 
     /// Returns what the journal says.
@@ -137,12 +144,16 @@ impl Journal {
                 encode(&book.records(), &mut content).map(|()| None)
             }
         };
-        let path = self.path.clone();
+        let (path, lock) = (self.path.clone(), self.lock.clone());
         let written = match append {
             // Flushing takes as long as the disk wants; the runtime has other things to do meanwhile.
-            Ok(append) => tokio::task::spawn_blocking(move || write_blocking(&path, append, &content, flush))
-                .await
-                .unwrap_or_else(|error| Err(io::Error::other(error))),
+            Ok(append) => tokio::task::spawn_blocking(move || {
+                let written = write_blocking(&path, append, &content, flush);
+                drop(lock);
+                written
+            })
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error))),
             Err(error) => Err(error),
         };
         match written {

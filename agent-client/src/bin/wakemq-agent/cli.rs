@@ -70,7 +70,7 @@ pub(crate) struct RunArgs {
     /// as one line of JSON, and answered done.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_wake: Option<String>,
-    /// Longest run of COMMAND, in seconds; then it is killed and answered failed.
+    /// Longest run of COMMAND, in seconds; then it is killed with all that it started, and answered failed.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "on_wake",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,

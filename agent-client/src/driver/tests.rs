@@ -1,0 +1,358 @@
+//! A connection against a scripted broker, over an in-memory stream and in virtual time.
+
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::{Error, QoS};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use wakemq_link::{Alpn, Ladder, Trust};
+use wakemq_protocol::limits::JOURNAL_MAX;
+use wakemq_protocol::{CommandId, ReceiptState, Secret, SecretKind};
+
+use super::*;
+use crate::clock;
+
+const RETURN_SECS: u32 = 50;
+
+/// An agent that is connected, and all that is at its ends.
+struct Rig {
+    driver: Driver,
+    inbox: Inbox,
+    session: Session<DuplexStream>,
+    connected: Connected,
+    owner: Owner,
+    broker: Broker,
+}
+
+/// The agent's owner.
+struct Owner {
+    commands: mpsc::Receiver<Command>,
+    results: mpsc::Sender<Receipt>,
+    _progress: mpsc::Sender<Receipt>,
+    shutdown: Option<oneshot::Sender<()>>,
+    status: watch::Receiver<Status>,
+    dir: TempDir,
+}
+
+/// The other end of the connection.
+struct Broker {
+    stream: DuplexStream,
+    read: BytesMut,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let ca = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let trust = Trust::from_pem(ca.cert.pem().as_bytes()).unwrap();
+        let dialer = Dialer::new(Ladder::parse(&["localhost"]).unwrap(), &trust, Alpn::Mqtt).unwrap();
+        let connect = ConnectOptions::new("a1", "a1", Secret::from_random(SecretKind::Agent, &[1; 32]));
+        let (status_sender, status) = watch::channel(Status::default());
+        let (results, results_given) = mpsc::channel(JOURNAL_MAX);
+        let (progress, progress_given) = mpsc::channel(1);
+        let (shutdown, shutdown_told) = oneshot::channel();
+        let (command_sender, commands) = mpsc::channel(JOURNAL_MAX);
+        let dir = tempfile::tempdir().unwrap();
+        let inputs = Inputs { results: results_given, progress: progress_given, shutdown: shutdown_told };
+        let owner = Owner { commands, results, _progress: progress, shutdown: Some(shutdown), status, dir };
+        let journal = Journal::open(&owner.journal(), clock::now()).unwrap();
+        let inbox = Inbox::start(journal, command_sender, watch::Sender::new(0)).await;
+
+        let (client, stream) = duplex(1 << 20);
+        let mut broker = Broker { stream, read: BytesMut::new() };
+        let (begun, ()) = tokio::join!(Session::connect(client, &connect), broker.welcome());
+        let (session, connected) = begun.unwrap();
+        let driver = Driver {
+            id: "a1".parse().unwrap(),
+            instance: "i1".into(),
+            dialer,
+            connect,
+            status: status_sender,
+            backoff: Backoff::default(),
+            inputs,
+        };
+        Self { driver, inbox, session, connected, owner, broker }
+    }
+
+    /// Serves the connection to its end, while `script` plays the broker and the owner.
+    async fn play<F: Future>(self, script: impl FnOnce(Broker, Owner) -> F) -> (End, F::Output) {
+        let Self { mut driver, mut inbox, session, connected, owner, broker } = self;
+        let address = SocketAddr::from(([127, 0, 0, 1], 8883));
+        let serving = driver.serve(&mut inbox, session, connected, address);
+        tokio::join!(serving, script(broker, owner))
+    }
+}
+
+impl Owner {
+    fn journal(&self) -> PathBuf {
+        self.dir.path().join("journal")
+    }
+
+    fn unconfirmed(&self) -> Vec<Receipt> {
+        Journal::open(&self.journal(), clock::now()).unwrap().book().unconfirmed()
+    }
+}
+
+impl Broker {
+    async fn receive(&mut self) -> Packet {
+        loop {
+            match Packet::read(&mut self.read, None) {
+                Ok(packet) => return packet,
+                Err(Error::InsufficientBytes(_)) => {
+                    assert_ne!(self.stream.read_buf(&mut self.read).await.unwrap(), 0, "closed");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn send(&mut self, packet: Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, None).unwrap();
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    async fn welcome(&mut self) {
+        assert!(matches!(self.receive().await, Packet::Connect(..)));
+        let mut connack = vec![0x20, 0, 0, 0];
+        connack.extend(return_property(RETURN_SECS));
+        connack[1] = u8::try_from(connack.len() - 2).unwrap();
+        self.stream.write_all(&connack).await.unwrap();
+    }
+
+    /// Takes SUBSCRIBE and the facts, and grants the subscription.
+    async fn begin(&mut self) {
+        let pkid = self.subscribe().await;
+        let (facts, publish) = self.published().await;
+        assert_eq!(publish.topic, "wake/v1/agents/a1/facts");
+        assert_eq!(facts["instance"], "i1");
+        let granted = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+        self.send(Packet::SubAck(SubAck { pkid, return_codes: vec![granted], properties: None })).await;
+        self.send(Packet::PubAck(PubAck::new(publish.pkid, None))).await;
+    }
+
+    async fn subscribe(&mut self) -> u16 {
+        let Packet::Subscribe(subscribe) = self.receive().await else { panic!("no SUBSCRIBE") };
+        assert_eq!(subscribe.filters[0].path, "wake/v1/agents/a1/commands");
+        subscribe.pkid
+    }
+
+    async fn published(&mut self) -> (serde_json::Value, Publish) {
+        let packet = self.receive().await;
+        let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+        (serde_json::from_slice(&publish.payload).unwrap(), publish)
+    }
+
+    async fn command(&mut self, pkid: u16) {
+        let payload = serde_json::to_vec(&serde_json::json!({
+            "id": id(), "kind": "wake", "slot": null, "ttl": 60, "priority": "normal",
+            "reason": null, "issued": "2026-11-22T01:00:00Z", "by": "op:a"
+        }));
+        let mut publish =
+            Publish::new("wake/v1/agents/a1/commands", QoS::AtLeastOnce, payload.unwrap(), None);
+        publish.pkid = pkid;
+        self.send(Packet::Publish(publish)).await;
+    }
+
+    async fn acknowledged(&mut self) -> u16 {
+        let packet = self.receive().await;
+        let Packet::PubAck(ack) = packet else { panic!("{packet:?}") };
+        ack.pkid
+    }
+
+    async fn answer(&mut self, publish: &Publish, reason: PubAckReason) {
+        let mut ack = PubAck::new(publish.pkid, None);
+        ack.reason = reason;
+        self.send(Packet::PubAck(ack)).await;
+    }
+
+    /// Takes a DISCONNECT without a reason, which the codec does not read.
+    async fn goodbye(&mut self) {
+        while self.read.len() < 2 {
+            assert_ne!(self.stream.read_buf(&mut self.read).await.unwrap(), 0, "closed");
+        }
+        assert_eq!(self.read[..], [0xE0, 0]);
+    }
+}
+
+fn id() -> CommandId {
+    CommandId::from_parts(1, &[1; 10])
+}
+
+fn done() -> Receipt {
+    Receipt { id: id(), state: ReceiptState::Done, detail: None }
+}
+
+/// Properties with `wakemq-return` alone, their length first.
+fn return_property(secs: u32) -> Vec<u8> {
+    let (name, value) = ("wakemq-return", secs.to_string());
+    let mut property = vec![0x26, 0, u8::try_from(name.len()).unwrap()];
+    property.extend_from_slice(name.as_bytes());
+    property.extend([0, u8::try_from(value.len()).unwrap()]);
+    property.extend_from_slice(value.as_bytes());
+    property.insert(0, u8::try_from(property.len()).unwrap());
+    property
+}
+
+/// A DISCONNECT; the codec gives one with a reason a wrong length.
+fn disconnect(code: u8, return_secs: u32) -> Vec<u8> {
+    let mut packet = vec![0xE0, 0, code];
+    packet.extend(return_property(return_secs));
+    packet[1] = u8::try_from(packet.len() - 2).unwrap();
+    packet
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_acknowledged_before_its_handler_and_its_receipt_is_sent_until_it_is_taken() {
+    let (end, ()) = Rig::new()
+        .await
+        .play(async |mut broker, mut owner| {
+            broker.begin().await;
+            owner
+                .status
+                .wait_for(|now| matches!(now.connection, Connection::Connected { .. }))
+                .await
+                .unwrap();
+            broker.command(7).await;
+            assert_eq!(broker.acknowledged().await, 7);
+            assert_eq!(owner.commands.recv().await.unwrap().id, id());
+            owner.results.send(done()).await.unwrap();
+            let (receipt, publish) = broker.published().await;
+            assert_eq!(
+                (&*publish.topic, &receipt["state"]),
+                (&b"wake/v1/agents/a1/receipts"[..], &"done".into())
+            );
+            let refused = Instant::now();
+            broker.answer(&publish, PubAckReason::ImplementationSpecificError).await;
+            let (again, publish) = broker.published().await;
+            assert_eq!(again, receipt);
+            assert!(refused.elapsed() >= Duration::from_secs(30));
+            assert_eq!(owner.unconfirmed(), [done()]);
+            broker.answer(&publish, PubAckReason::Success).await;
+            owner.shutdown.take().unwrap().send(()).unwrap();
+            broker.goodbye().await;
+            assert!(owner.unconfirmed().is_empty());
+        })
+        .await;
+    assert!(matches!(end, End::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_receipt_is_sent_once() {
+    let (end, ()) = Rig::new()
+        .await
+        .play(async |mut broker, mut owner| {
+            broker.begin().await;
+            broker.command(7).await;
+            broker.acknowledged().await;
+            owner.results.send(done()).await.unwrap();
+            let (_, publish) = broker.published().await;
+            broker.answer(&publish, PubAckReason::PayloadFormatInvalid).await;
+            // The heartbeat is the next that is heard.
+            assert!(matches!(broker.receive().await, Packet::PingReq(_)));
+            assert!(owner.unconfirmed().is_empty());
+            owner.shutdown.take().unwrap().send(()).unwrap();
+            broker.goodbye().await;
+        })
+        .await;
+    assert!(matches!(end, End::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_journals_and_sends_the_last_result_and_does_not_wait_for_ever() {
+    let (end, took) = Rig::new()
+        .await
+        .play(async |mut broker, mut owner| {
+            broker.begin().await;
+            broker.command(7).await;
+            broker.acknowledged().await;
+            owner.results.send(done()).await.unwrap();
+            owner.shutdown.take().unwrap().send(()).unwrap();
+            let (receipt, _) = broker.published().await;
+            assert_eq!(receipt["state"], "done");
+            let begun = Instant::now();
+            // Nobody answers.
+            broker.goodbye().await;
+            assert_eq!(owner.unconfirmed(), [done()]);
+            begun.elapsed()
+        })
+        .await;
+    assert!(matches!(end, End::Shutdown));
+    assert!((FAREWELL_LIMIT..FAREWELL_LIMIT * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_takeover_it_stays_away() {
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.begin().await;
+            broker.stream.write_all(&disconnect(0x8E, 1)).await.unwrap();
+            (broker, owner)
+        })
+        .await;
+    let End::Retry(Problem::TakenOver, wait) = end else { panic!("{end:?}") };
+    assert!((30..=90).contains(&wait.as_secs()), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_returns_as_the_broker_advises() {
+    fastrand::seed(1);
+    let (mut told, mut closed) = (Vec::new(), Vec::new());
+    for _ in 0..16 {
+        let (end, _) = Rig::new()
+            .await
+            .play(async |mut broker, owner| {
+                broker.begin().await;
+                broker.stream.write_all(&disconnect(0x8B, 5000)).await.unwrap();
+                (broker, owner)
+            })
+            .await;
+        let End::Retry(Problem::Lost(text), wait) = end else { panic!("{end:?}") };
+        assert!(text.contains("0x8B"), "{text}");
+        told.push(wait.as_secs());
+        let (end, _) = Rig::new()
+            .await
+            .play(async |mut broker, owner| {
+                broker.begin().await;
+                owner
+            })
+            .await;
+        let End::Retry(Problem::Lost(_), wait) = end else { panic!("{end:?}") };
+        closed.push(wait.as_secs());
+    }
+    // Spread over what the goodbye said; without one over what the welcome said.
+    assert!(told.iter().all(|&secs| secs < 5000) && told.iter().any(|&secs| secs > 2500), "{told:?}");
+    assert!(closed.iter().all(|&secs| secs < u64::from(RETURN_SECS)), "{closed:?}");
+    assert!(closed.iter().any(|&secs| secs > u64::from(RETURN_SECS) / 2), "{closed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_subscription_it_is_not_connected() {
+    let (end, status) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            let pkid = broker.subscribe().await;
+            broker.published().await;
+            let return_codes = vec![SubscribeReasonCode::NotAuthorized];
+            broker.send(Packet::SubAck(SubAck { pkid, return_codes, properties: None })).await;
+            broker.goodbye().await;
+            owner.status.borrow().connection.clone()
+        })
+        .await;
+    assert_eq!(status, Connection::Connecting);
+    let End::Retry(Problem::SubscriptionRefused(_), wait) = end else { panic!("{end:?}") };
+    assert!(wait >= Duration::from_secs(150), "{wait:?}");
+
+    let begun = Instant::now();
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.subscribe().await;
+            (broker, owner)
+        })
+        .await;
+    assert!(matches!(&end, End::Retry(Problem::Lost(text), _) if text.contains("SUBSCRIBE")), "{end:?}");
+    assert!(begun.elapsed() >= SUBSCRIBE_LIMIT);
+}
