@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::interval;
-use wakemq_broker::store::{self, AdminOp, AdminOutcome, Durability, Store};
-use wakemq_protocol::{AgentId, Command, CommandId, Kind, SecretHash, Submission, Timestamp};
+use wakemq_broker::store::{self, AdminOp, Delivery, Durability, NewCommand, Store, Submitted};
+use wakemq_protocol::{AgentId, Command, CommandId, GroupPath, Kind, SecretHash, Submission, Timestamp};
 use wakemq_publisher::{Publisher, Verdict, Wanted, new_command_id};
 
 use super::client::{Dialer, Lean};
@@ -24,6 +24,7 @@ use super::{Setting, progress};
 use crate::wait::within;
 
 const FIGURE: &str = "wake";
+const AGENTS: usize = 1_000;
 /// TLS handshakes of agents at a time.
 const DIALS: usize = 32;
 /// Between two submissions of the second part.
@@ -38,19 +39,19 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let mut report = Report::new(
         "wake: from the publisher's call to the agent's receipt of the PUBLISH, durable, over TLS",
     );
-    let agents = setting.pick(1_000, 1_000);
+    let agents = AGENTS;
     let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;
     progress(FIGURE, &format!("connecting {agents} agents"));
     let mut fleet = Fleet::connect(&server, agents).await?;
     let publisher = within("the publisher's connection", Publisher::connect(&server.profile()?)).await??;
-    let mut flush = Flush::new(setting).await?;
+    let mut flush = Flush::new(setting, &fleet.agents).await?;
 
-    let count = setting.pick(1_000, 200);
+    let count = setting.pick(AGENTS, 200);
     progress(FIGURE, &format!("{count} wakes one after another"));
     let one = one_by_one(&mut fleet, &publisher, &mut flush, count).await?;
     one.delivered.tell(&mut report, "one after another: call to delivery");
     one.accepted.tell(&mut report, "one after another: call to PUBACK");
-    flush.commit.tell(&mut report, "one commit of a store beside it");
+    flush.commit.tell(&mut report, "one submission to a store beside it (a commit)");
     flush.sync.tell(&mut report, "one fdatasync of a page beside it");
     for (name, at) in [QUANTILES[0], QUANTILES[1]] {
         let beyond = one.delivered.at(at) - flush.commit.at(at);
@@ -241,14 +242,15 @@ async fn paced(fleet: &mut Fleet, publisher: &Publisher, count: usize) -> Result
 struct Flush {
     store: Arc<dyn Store>,
     file: Arc<File>,
-    next: u32,
+    agents: Vec<AgentId>,
     commit: Times,
     sync: Times,
     _dir: TempDir,
 }
 
 impl Flush {
-    async fn new(setting: &Setting) -> Result<Self> {
+    /// Makes a store like the broker's, with as many agents.
+    async fn new(setting: &Setting, agents: &[AgentId]) -> Result<Self> {
         let dir = setting.tempdir()?;
         let path = dir.path().join("store");
         let opening = path.clone();
@@ -257,27 +259,41 @@ impl Flush {
             store::open(&opening, CACHE_BYTES, now())
         });
         let store = store.await??;
+        let create = |(number, agent): (usize, &AgentId)| {
+            let mut secret = [0; 32];
+            secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            let (agent, group) = (agent.clone(), "test".parse()?);
+            Ok(AdminOp::CreateAgent { agent, group, secret: SecretHash(secret) })
+        };
+        let ops = agents.iter().enumerate().map(create).collect::<Result<Vec<_>>>()?;
+        store.write(ops, Durability::Flushed, now()).await?;
         let file = Arc::new(File::create_new(dir.path().join("page"))?);
         // A file that grows would flush its length too.
         file.write_all_at(&PAGE, 0)?;
         file.sync_all()?;
-        Ok(Self { store, file, next: 0, commit: Times::new()?, sync: Times::new()?, _dir: dir })
+        let agents = agents.to_vec();
+        Ok(Self { store, file, agents, commit: Times::new()?, sync: Times::new()?, _dir: dir })
     }
 
-    /// Measures one commit and one fdatasync.
+    /// Measures one commit, of a command for the next agent, and one fdatasync.
     async fn take(&mut self) -> Result<()> {
-        let mut secret = [0; 32];
-        secret[..4].copy_from_slice(&self.next.to_be_bytes());
-        let op = AdminOp::CreateAgent {
-            agent: format!("f{}", self.next).parse()?,
-            group: "test".parse()?,
-            secret: SecretHash(secret),
+        let (id, submission) = wake()?;
+        let command = NewCommand {
+            id,
+            by: "op:admin".into(),
+            scope: GroupPath::root(),
+            agent: self.agents.pop().context("more commits than agents")?,
+            submission: Submission { id: None, ..submission },
+            expires: Timestamp::from_unix_ms(now().unix_ms() + 86_400_000),
+            delivery: Delivery::Inbox,
         };
-        self.next += 1;
         let began = Instant::now();
-        let outcomes = self.store.write(vec![op], Durability::Flushed, now()).await?;
+        let submitted = self.store.submit(vec![command], now()).await?;
         self.commit.record(began.elapsed())?;
-        ensure!(outcomes == [AdminOutcome::Done], "the store did not write: {outcomes:?}");
+        ensure!(
+            matches!(submitted[..], [Submitted::Accepted { .. }]),
+            "the store took nothing: {submitted:?}"
+        );
 
         let file = self.file.clone();
         let syncing = tokio::task::spawn_blocking(move || {
@@ -290,6 +306,7 @@ impl Flush {
     }
 }
 
+/// The store is told the time; any will do.
 fn now() -> Timestamp {
     Timestamp::from_unix_ms(1_790_000_000_000)
 }

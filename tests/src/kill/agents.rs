@@ -1,6 +1,7 @@
 //! Agents that come and go, and the book of their handlers' calls.
 
 use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -169,8 +170,10 @@ impl Member {
         if let Some(mut process) = self.process.take() {
             process.process().terminate()?;
             let status = process.process().wait_exit().await?;
+            // One that has not begun yet does not catch the signal, and has nothing to end.
+            let not_begun = status.signal() == Some(15) && process.said() == 0;
             anyhow::ensure!(
-                status.success(),
+                status.success() || not_begun,
                 process.process().explain(anyhow::anyhow!("an agent did not end well: {status}"))
             );
             self.note(Life::Ended);
