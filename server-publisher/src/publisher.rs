@@ -126,8 +126,13 @@ impl Publisher {
         let (progress, seen) = watch::channel(Progress::default());
         let new = NewEntry { id, agent: agent.clone(), payload: Bytes::from(payload), progress };
         self.inner.asks.send(new).await.map_err(|_| self.inner.ended())?;
-        let mut submitted =
-            Submitted { id, agent: agent.clone(), progress: seen, inner: Arc::clone(&self.inner) };
+        let mut submitted = Submitted {
+            id,
+            agent: agent.clone(),
+            progress: seen,
+            given: None,
+            inner: Arc::clone(&self.inner),
+        };
         submitted.accepted().await?;
         Ok(submitted)
     }
@@ -168,6 +173,8 @@ pub struct Submitted {
     id: CommandId,
     agent: AgentId,
     progress: watch::Receiver<Progress>,
+    /// What [`next`](Self::next) gave last.
+    given: Option<Outcome>,
     inner: Arc<Inner>,
 }
 
@@ -187,22 +194,26 @@ impl Submitted {
         self.progress.borrow().outcome.clone()
     }
 
-    /// Waits for the next news; `None` after the end, which never changes.
+    /// Waits for news that this has not given yet; `None` after the end, which never changes.
     ///
     /// # Errors
     /// The broker no longer lets the command be followed, or the publisher was closed.
     pub async fn next(&mut self) -> Result<Option<Outcome>, SubmitError> {
         loop {
-            let changed = self.progress.changed().await;
             let progress = self.progress.borrow_and_update().clone();
             if let Some(error) = progress.failure {
                 return Err(error);
             }
-            match (changed, progress.outcome) {
-                (Ok(()), Some(outcome)) => return Ok(Some(outcome)),
-                (Ok(()), None) => {}
-                (Err(_), Some(outcome)) if outcome.state.is_terminal() => return Ok(None),
-                (Err(_), _) => return Err(self.inner.ended()),
+            // News may have come along with the acceptance, so it is not the channel that knows what is new.
+            if progress.outcome != self.given {
+                self.given.clone_from(&progress.outcome);
+                return Ok(progress.outcome);
+            }
+            if progress.outcome.is_some_and(|outcome| outcome.state.is_terminal()) {
+                return Ok(None);
+            }
+            if self.progress.changed().await.is_err() {
+                return Err(self.inner.ended());
             }
         }
     }
@@ -221,6 +232,7 @@ impl Submitted {
             return Ok(Verdict::Reached);
         }
         let mut known = self.outcome();
+        self.given.clone_from(&known);
         loop {
             if let Some(outcome) = known {
                 match wanted.judge(outcome.state) {

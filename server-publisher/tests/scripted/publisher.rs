@@ -57,6 +57,25 @@ async fn a_command_is_accepted_followed_and_the_farewell_is_orderly() {
 }
 
 #[tokio::test]
+async fn news_that_come_along_with_the_acceptance_are_given() {
+    let fake = Fake::start().await;
+    let (publisher, mut peer) = connect(&fake, 10).await;
+    let script = async {
+        let came = peer.submission().await;
+        peer.tell(&came, CommandState::Queued).await;
+        assert!(matches!(peer.recv().await, Some(Packet::PubAck(_))), "the publisher has the news");
+        peer.accept(&came).await;
+        peer
+    };
+    let user = async {
+        let mut command = publisher.submit(&agent("pc-1"), wake()).await.unwrap();
+        let news = tokio::time::timeout(LONG, command.next()).await.expect("the news were lost").unwrap();
+        assert_eq!(news.map(|outcome| outcome.state), Some(CommandState::Queued));
+    };
+    tokio::join!(script, user);
+}
+
+#[tokio::test]
 async fn an_unanswered_submission_goes_out_again_by_the_same_id() {
     let fake = Fake::start().await;
     let (publisher, mut peer) = connect(&fake, 10).await;
