@@ -158,7 +158,6 @@ async fn measure(figures: &[Figure], options: &Options) -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("figures: this is no release build: the figures say nothing");
     }
-    let setting = Setting { quick: options.quick, dir: options.dir.clone() };
     let machine = proc::machine(&options.dir.clone().unwrap_or_else(std::env::temp_dir))?;
     progress("programs", "building wakemqd and wakemq-agent as they are shipped");
     let shipped = Shipped::build()?;
@@ -169,6 +168,7 @@ async fn measure(figures: &[Figure], options: &Options) -> Result<()> {
             if options.repeat > 1 {
                 progress(figure.name(), &format!("round {round} of {}", options.repeat));
             }
+            let setting = Setting { quick: options.quick, dir: options.dir.clone(), round };
             let report = figure.measure(&setting, &shipped).await.with_context(|| figure.name())?;
             match &mut whole {
                 Some(whole) => whole.merge(report),

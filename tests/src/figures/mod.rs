@@ -1,7 +1,8 @@
 //! Benchmarks: what the program `figures` measures, and how it is told.
 //!
 //! The programs that are measured as processes are built alone, as they are shipped: features that the tests of
-//! other packages want would change their size and their memory. Nothing here judges a time by failing; a figure
+//! other packages want would change their size and their memory. Unlike the tests, benchmarks let real time pass.
+//! Nothing here judges a time by failing; a figure
 //! that misses its goal is shown as such.
 
 pub mod bare;
@@ -27,6 +28,8 @@ pub struct Setting {
     pub quick: bool,
     /// Where data directories are made; the system's place for temporary files otherwise.
     pub dir: Option<PathBuf>,
+    /// Which repetition it is, from 1 on.
+    pub round: u32,
 }
 
 impl Setting {

@@ -32,9 +32,15 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     load::write_agents(&path, &server.import(to).await?)?;
 
     let Server { data, address, process } = server;
-    let ours = cost("wakemqd", process, address, &data, &path, (from, to)).await?;
-    let (process, address) = start_bare(&data).await?;
-    let bare = cost("bare", process, address, &data, &path, (from, to)).await?;
+    let with = With { data: &data, agents: &path, from, to };
+    // Whoever comes second may find the machine otherwise than the first.
+    let (ours, bare) = if setting.round % 2 == 1 {
+        let ours = cost("wakemqd", process, address, &with).await?;
+        (ours, cost_of_bare(&with).await?)
+    } else {
+        let bare = cost_of_bare(&with).await?;
+        (cost("wakemqd", process, address, &with).await?, bare)
+    };
     tell(&mut report, "wakemqd", &ours);
     tell(&mut report, "bare", &bare);
     let ratio = |of: fn(&Cost) -> f64| of(&ours) / of(&bare);
@@ -58,6 +64,14 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
          are all that the kernel allocated meanwhile, for whatever",
     );
     Ok(report)
+}
+
+/// What both servers are measured with.
+struct With<'a> {
+    data: &'a Data,
+    agents: &'a Path,
+    from: usize,
+    to: usize,
 }
 
 /// What one more agent costs.
@@ -86,22 +100,21 @@ impl Sample {
     }
 }
 
-async fn cost(
-    name: &'static str,
-    mut server: Running,
-    address: SocketAddr,
-    data: &Data,
-    agents: &Path,
-    (from, to): (usize, usize),
-) -> Result<Cost> {
+async fn cost_of_bare(with: &With<'_>) -> Result<Cost> {
+    let (process, address) = start_bare(with.data).await?;
+    cost("bare", process, address, with).await
+}
+
+async fn cost(name: &'static str, mut server: Running, address: SocketAddr, with: &With<'_>) -> Result<Cost> {
+    let &With { from, to, .. } = with;
     progress(FIGURE, &format!("{name}: {from} agents"));
-    let mut loads = vec![start_load(address, data, agents, (0, from)).await?];
+    let mut loads = vec![start_load(address, with, (0, from)).await?];
     let before = Sample::take(server.pid()).await?;
     progress(FIGURE, &format!("{name}: {to} agents"));
     let began = Instant::now();
     for first in (from..to).step_by(AGENTS_A_PROCESS) {
         let next = to.min(first + AGENTS_A_PROCESS);
-        loads.push(start_load(address, data, agents, (first, next)).await?);
+        loads.push(start_load(address, with, (first, next)).await?);
     }
     let took = began.elapsed();
     let after = Sample::take(server.pid()).await?;
@@ -147,15 +160,10 @@ async fn start_bare(data: &Data) -> Result<(Running, SocketAddr)> {
 }
 
 /// Starts a load process, and waits until its agents are parked.
-async fn start_load(
-    address: SocketAddr,
-    data: &Data,
-    agents: &Path,
-    (from, to): (usize, usize),
-) -> Result<Running> {
+async fn start_load(address: SocketAddr, with: &With<'_>, (from, to): (usize, usize)) -> Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["load", "--address", &address.to_string()]).arg("--ca").arg(data.ca());
-    command.arg("--agents").arg(agents);
+    command.args(["load", "--address", &address.to_string()]).arg("--ca").arg(with.data.ca());
+    command.arg("--agents").arg(with.agents);
     command.args(["--from", &from.to_string(), "--count", &(to - from).to_string()]);
     let mut process = Running::start("a load process", command)?;
     process.line("parked ").await?;

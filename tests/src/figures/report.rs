@@ -89,9 +89,12 @@ impl Report {
         self.rows.push(Row { what: what.into(), unit, values: vec![value], goal: Some(goal) });
     }
 
-    /// Adds what must be said about the figures.
+    /// Adds what must be said about the figures, once.
     pub fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(text.into());
+        let text = text.into();
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
     }
 
     /// Takes in what a repetition found.
@@ -103,9 +106,7 @@ impl Report {
             }
         }
         for note in again.notes {
-            if !self.notes.contains(&note) {
-                self.notes.push(note);
-            }
+            self.note(note);
         }
     }
 
