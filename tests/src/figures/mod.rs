@@ -2,8 +2,7 @@
 //!
 //! The programs that are measured as processes are built alone, as they are shipped: features that the tests of
 //! other packages want would change their size and their memory. Unlike the tests, benchmarks let real time pass.
-//! Nothing here judges a time by failing; a figure
-//! that misses its goal is shown as such.
+//! Nothing here judges a time by failing; a figure that misses its goal is shown as such.
 
 pub mod bare;
 pub mod child;
