@@ -1,5 +1,8 @@
 //! Keep-alive: how long a quiet connection may stay quiet.
 
+use crate::End;
+use crate::packet::ReasonCode;
+
 /// Watches one connection's keep-alive (MQTT 5 §3.1.2.10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -28,5 +31,11 @@ impl Heartbeat {
     /// keep-alive.
     pub fn deadline_ms(&self) -> u64 {
         self.heard_ms + u64::from(self.keep_alive_secs) * 1500
+    }
+
+    /// Returns why the connection is to be ended, if the keep-alive has run out.
+    pub fn end(&self, now_ms: u64) -> Option<End> {
+        let text = "nothing came for one and a half times the keep-alive";
+        (now_ms >= self.deadline_ms()).then(|| End::new(ReasonCode::KeepAliveTimeout, text))
     }
 }

@@ -224,9 +224,8 @@ impl OperatorSession {
 
     /// Looks whether the keep-alive has run out.
     pub fn handle_timeout(&mut self, now_ms: u64) {
-        if now_ms >= self.heartbeat.deadline_ms() {
-            let text = "nothing came for one and a half times the keep-alive";
-            self.close(End::new(ReasonCode::KeepAliveTimeout, text));
+        if let Some(end) = self.heartbeat.end(now_ms) {
+            self.close(end);
         }
     }
 
@@ -238,18 +237,9 @@ impl OperatorSession {
     /// Notes that the connection has ended; leaves the will's submission in the actions, if a will is due.
     pub fn handle_closed(&mut self) {
         self.actions.clear();
-        let Some(will) = self.will.take() else { return };
-        self.handle_publish(ClientPublish {
-            topic: will.topic,
-            payload: will.payload,
-            qos: QoS::AtMostOnce,
-            packet_id: None,
-            dup: false,
-            retain: false,
-            message_expiry_secs: will.message_expiry_secs,
-            response_topic: None,
-            correlation_data: None,
-        });
+        if let Some(will) = self.will.take() {
+            self.handle_publish(will.into_publish());
+        }
     }
 
     fn handle_publish(&mut self, publish: ClientPublish) {

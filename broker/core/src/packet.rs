@@ -125,6 +125,23 @@ pub struct Will {
     pub correlation_data: Option<Vec<u8>>,
 }
 
+impl Will {
+    /// Returns the publication that it stands for. Nobody acknowledges it, because its client is gone.
+    pub fn into_publish(self) -> ClientPublish {
+        ClientPublish {
+            topic: self.topic,
+            payload: self.payload,
+            qos: QoS::AtMostOnce,
+            packet_id: None,
+            dup: false,
+            retain: false,
+            message_expiry_secs: self.message_expiry_secs,
+            response_topic: None,
+            correlation_data: None,
+        }
+    }
+}
+
 impl fmt::Debug for Will {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Will")

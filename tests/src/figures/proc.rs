@@ -76,7 +76,8 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 pub fn threads_and_switches(pid: u32) -> Result<(usize, u64)> {
     let (mut threads, mut switches) = (0, 0);
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = read(task?.path().join("status").to_str().context("no path")?)?;
+        // A thread may end between the listing and the look at it.
+        let Ok(status) = std::fs::read_to_string(task?.path().join("status")) else { continue };
         threads += 1;
         for name in ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"] {
             switches += number(&status, name)?;
