@@ -220,9 +220,18 @@ impl AgentSession {
         }
     }
 
-    /// Notes that the store cannot write: the agent is to come back and try again.
-    pub fn handle_store_failed(&mut self) {
-        self.close(End::new(ReasonCode::ServerUnavailable, "the broker's store cannot write at the moment"));
+    /// Notes that the store cannot write. A receipt is refused by its PUBACK, and the agent sends it again later;
+    /// where that cannot be said, the agent is to come back and try again.
+    pub fn handle_store_failed(&mut self, packet_id: Option<u16>) {
+        let text = "the broker's store cannot write at the moment";
+        match (self.level, packet_id) {
+            (ProtocolLevel::V5, Some(packet_id)) => {
+                self.puback(packet_id, ReasonCode::ImplementationSpecificError, Some(text.to_owned()));
+            }
+            (ProtocolLevel::V4, _) | (ProtocolLevel::V5, None) => {
+                self.close(End::new(ReasonCode::ServerUnavailable, text));
+            }
+        }
     }
 
     /// Looks whether the keep-alive has run out.

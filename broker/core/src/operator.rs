@@ -45,6 +45,8 @@ pub struct SubmitRequest {
     pub response: Option<Response>,
     /// What the PUBACK repeats; none for QoS 0.
     pub packet_id: Option<u16>,
+    /// A refusal is to be recorded, because 3.1.1 has no PUBACK that tells the publisher of it.
+    pub record_refusal: bool,
 }
 
 /// Where an operator wants to be told of a command.
@@ -270,6 +272,7 @@ impl OperatorSession {
             message_expiry_secs: publish.message_expiry_secs,
             response,
             packet_id,
+            record_refusal: self.level == ProtocolLevel::V4,
         }));
     }
 

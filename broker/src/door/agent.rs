@@ -122,9 +122,16 @@ impl<S: Io> Connection<S> {
                 | AgentAction::Failed { .. }
                 | AgentAction::Receipt { .. }
                 | AgentAction::Facts { .. }) => {
+                    let packet_id = if let AgentAction::Receipt { packet_id, .. }
+                    | AgentAction::Facts { packet_id, .. } = &ask
+                    {
+                        *packet_id
+                    } else {
+                        None
+                    };
                     if let Err(error) = self.ask(ask).await {
                         tracing::warn!(agent = %self.session.agent(), %error, "the store failed an agent");
-                        self.session.handle_store_failed();
+                        self.session.handle_store_failed(packet_id);
                     }
                 }
             }

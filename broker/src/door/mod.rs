@@ -1,7 +1,7 @@
 //! The door: listening sockets, and everything about one connection from its first byte to its last.
 //!
-//! [`listener`] accepts, [`opening`] does the TLS handshake and finds out what is spoken, [`login`] takes the CONNECT,
-//! [`agent`] and [`operator`] drive the sessions of `wakemq-core`. Nothing here knows a store: all goes through the
+//! `listener` accepts, `opening` does the TLS handshake and finds out what is spoken, `login` takes the CONNECT,
+//! `agent` and `operator` drive the sessions of `wakemq-core`. Nothing here knows a store: all goes through the
 //! engine.
 
 mod agent;

@@ -159,10 +159,15 @@ impl<S: Io> Connection<S> {
         self.door.engine.operator_left(&self.mailbox);
         self.session.handle_closed();
         while let Some(action) = self.session.poll_action() {
-            if let OperatorAction::Submit(will) = action
-                && let Err(error) = self.door.engine.submit(&self.who, &self.mailbox, vec![will]).await
-            {
-                tracing::warn!(operator = %self.who.name, %error, "the operator's will is lost");
+            match action {
+                OperatorAction::Submit(will) => {
+                    if let Err(error) = self.door.engine.submit(&self.who, &self.mailbox, vec![will]).await {
+                        tracing::warn!(operator = %self.who.name, %error, "the operator's will is lost");
+                    }
+                }
+                OperatorAction::Warn(text) => tracing::warn!(operator = %self.who.name, "the will: {text}"),
+                // Nobody is there to hear it.
+                OperatorAction::Send(_) | OperatorAction::Close(_) => {}
             }
         }
         let last_words = ending.last_words(self.door.limits.return_secs);

@@ -159,13 +159,14 @@ impl<S: Io> Wire<S> {
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>, mailbox: &Mailbox, read: bool) -> Poll<Step> {
         // The socket first: what is sealed goes out before more is taken on.
         let io = self.poll_io(cx, read);
+        if let Poll::Ready(Err(end)) = io {
+            return Poll::Ready(Step::Ended(end));
+        }
         if let Poll::Ready(mail) = mailbox.poll(cx) {
+            // Bytes that came as well are looked at before the next wait.
             return Poll::Ready(Step::Mail(mail));
         }
-        io.map(|result| match result {
-            Ok(()) => Step::Bytes,
-            Err(end) => Step::Ended(end),
-        })
+        io.map(|_| Step::Bytes)
     }
 
     /// Writes what waits, then reads until there is plaintext (only if `read`).

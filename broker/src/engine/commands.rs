@@ -41,7 +41,14 @@ impl Engine {
         let mut commands = Vec::with_capacity(requests.len());
         let mut followed = Vec::with_capacity(requests.len());
         for request in requests {
-            let SubmitRequest { agent, submission, message_expiry_secs, response, packet_id: _ } = request;
+            let SubmitRequest {
+                agent,
+                submission,
+                message_expiry_secs,
+                response,
+                packet_id: _,
+                record_refusal,
+            } = request;
             let refused = submission.as_ref().err().map(|refusal| refusal.text.clone());
             let mut submission = submission.unwrap_or_else(unreadable);
             let id = match submission.id.take() {
@@ -59,7 +66,7 @@ impl Engine {
             let follower =
                 response.map(|response| Follower { mailbox: mailbox.clone(), response: response.into() });
             let bound = follower.is_none_or(|follower| self.followers.bind(id, follower));
-            followed.push(bound);
+            followed.push((bound, record_refusal));
             commands.push(NewCommand {
                 id,
                 by: who.by(),
@@ -78,10 +85,25 @@ impl Engine {
                 return Err(error);
             }
         };
-        let replies = commands.into_iter().zip(results).zip(followed);
-        Ok(replies
-            .map(|((command, result), bound)| self.conclude(command, result, bound, mailbox, now))
-            .collect())
+        let mut replies = Vec::with_capacity(results.len());
+        let mut refusals = Vec::new();
+        for ((command, result), (bound, record_refusal)) in commands.into_iter().zip(results).zip(followed) {
+            let copy = record_refusal.then(|| command.clone());
+            let taken = result == Submitted::Conflict;
+            let reply = self.conclude(command, result, bound, mailbox, now);
+            if let (Some(mut refused), Err(refusal)) = (copy, &reply) {
+                refused.delivery = Delivery::Refused(refusal.text.clone());
+                if taken {
+                    refused.id = new_command_id(now)?;
+                }
+                refusals.push(refused);
+            }
+            replies.push(reply);
+        }
+        if !refusals.is_empty() {
+            self.store.submit(refusals, now).await?;
+        }
+        Ok(replies)
     }
 
     fn conclude(
@@ -231,4 +253,41 @@ fn new_command_id(now: Timestamp) -> Result<CommandId, StoreError> {
         .fill(&mut random)
         .map_err(|_| StoreError::Io("the system's random source failed".to_owned()))?;
     Ok(CommandId::from_parts(u64::try_from(now.unix_ms()).unwrap_or(0), &random))
+}
+
+#[cfg(test)]
+mod tests {
+    use wakemq_protocol::GroupPath;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::engine::Advertise;
+    use crate::store;
+
+    fn request(id: CommandId, agent: &str, record_refusal: bool) -> SubmitRequest {
+        SubmitRequest {
+            agent: agent.parse().unwrap(),
+            submission: Ok(Submission { id: Some(id), ..Submission::new(Kind::Wake) }),
+            message_expiry_secs: None,
+            response: None,
+            packet_id: Some(1),
+            record_refusal,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_recorded_where_the_publisher_cannot_be_told() {
+        let advertise = Advertise { endpoints: Vec::new(), ca: None };
+        let engine = Engine::new(store::memory(), Clock::start(), advertise);
+        let who = Operator { name: "erika".parse().unwrap(), role: Role::Admin, scope: GroupPath::root() };
+        let mailbox = engine.registry().open("192.0.2.1:1".parse().unwrap());
+        let (told, recorded) = (CommandId::from_parts(1, &[1; 10]), CommandId::from_parts(2, &[2; 10]));
+        let batch = vec![request(told, "nobody", false), request(recorded, "nobody", true)];
+        let replies = engine.submit(&who, &mailbox, batch).await.unwrap();
+        assert!(replies.iter().all(|reply| reply.is_err()));
+        assert!(engine.command(&who, told).await.is_err());
+        let view = engine.command(&who, recorded).await.unwrap();
+        assert_eq!(view.outcomes[0].state, CommandState::Refused);
+        assert_eq!(view.outcomes[0].detail.as_deref(), Some("there is no agent nobody"));
+    }
 }

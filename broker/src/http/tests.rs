@@ -132,6 +132,7 @@ impl Fixture {
             message_expiry_secs: None,
             response: None,
             packet_id: None,
+            record_refusal: false,
         };
         self.engine.submit(&who, &mailbox, vec![request]).await.unwrap().remove(0).unwrap();
         self

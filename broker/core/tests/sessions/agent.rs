@@ -262,7 +262,27 @@ fn a_puback_for_nothing_closes() {
 }
 
 #[test]
-fn an_eviction_and_a_failed_store_close_with_their_reasons() {
+fn a_receipt_that_cannot_be_stored_is_refused_where_that_can_be_said() {
+    let mut session = agent(connect(V5));
+    session.handle_store_failed(Some(7));
+    match &drain_agent(&mut session)[..] {
+        [AgentAction::Send(ServerPacket::PubAck { packet_id: 7, reason, reason_string: Some(_) })] => {
+            assert_eq!(*reason, ReasonCode::ImplementationSpecificError);
+        }
+        other => panic!("{other:?}"),
+    }
+    for (level, packet_id) in [(V5, None), (V4, Some(7)), (V4, None)] {
+        let mut session = agent(connect(level));
+        session.handle_store_failed(packet_id);
+        match &drain_agent(&mut session)[..] {
+            [AgentAction::Close(end)] => assert_eq!(end.reason, ReasonCode::ServerUnavailable),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_eviction_closes_with_its_reason() {
     let mut session = agent(connect(V5));
     let end = End::new(ReasonCode::SessionTakenOver, "a newer connection took over");
     session.handle_evicted(end.clone());

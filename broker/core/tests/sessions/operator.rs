@@ -23,13 +23,18 @@ fn handle_new(level: ProtocolLevel, publish: ClientPublish) -> Vec<OperatorActio
     handle(&mut operator(connect(level)), publish)
 }
 
-fn submit(packet_id: Option<u16>, submission: Result<Submission, Refusal>) -> OperatorAction {
+fn submit(
+    level: ProtocolLevel,
+    packet_id: Option<u16>,
+    submission: Result<Submission, Refusal>,
+) -> OperatorAction {
     OperatorAction::Submit(SubmitRequest {
         agent: "printer-7".parse().expect("a good id"),
         submission,
         message_expiry_secs: None,
         response: None,
         packet_id,
+        record_refusal: level == V4,
     })
 }
 
@@ -61,7 +66,7 @@ fn a_command_is_submitted_and_acknowledged_once_it_is_durable() {
         for packet_id in [Some(9), None] {
             let mut session = operator(connect(level));
             let actions = handle(&mut session, publish(COMMANDS, WAKE, packet_id));
-            assert_eq!(actions, [submit(packet_id, Ok(Submission::new(Kind::Wake)))]);
+            assert_eq!(actions, [submit(level, packet_id, Ok(Submission::new(Kind::Wake)))]);
             session.handle_submitted(vec![(packet_id, Ok(()))]);
             let expected: Vec<_> =
                 packet_id.map(|packet_id| puback_sent(packet_id, ReasonCode::Success)).into_iter().collect();
@@ -348,11 +353,12 @@ fn last_will(level: ProtocolLevel, topic: &str, said: Option<ReasonCode>) -> Vec
 
 #[test]
 fn a_will_is_submitted_unless_the_client_said_goodbye() {
-    let submitted = [submit(None, Ok(Submission::new(Kind::Wake)))];
     for level in BOTH {
+        let submitted = [submit(level, None, Ok(Submission::new(Kind::Wake)))];
         assert_eq!(last_will(level, COMMANDS, None), submitted);
         assert_eq!(last_will(level, COMMANDS, Some(ReasonCode::Success)), []);
     }
+    let submitted = [submit(V5, None, Ok(Submission::new(Kind::Wake)))];
     assert_eq!(last_will(V5, COMMANDS, Some(ReasonCode::DisconnectWithWill)), submitted);
 }
 
