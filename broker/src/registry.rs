@@ -27,7 +27,12 @@ pub struct ConnectionId(pub NonZeroU64);
 #[derive(Debug)]
 pub enum Letter {
     /// A command with time to live 0, for an agent.
-    Live(Command),
+    Live {
+        /// The claim that carries it: it has ended with any other.
+        epoch: Epoch,
+        /// The command.
+        command: Command,
+    },
     /// A change of state, for an operator.
     Response {
         /// Where it wants to be told.

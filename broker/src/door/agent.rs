@@ -75,7 +75,11 @@ impl<S: Io> Connection<S> {
         }
         for letter in mail.letters {
             match letter {
-                Letter::Live(command) => self.session.handle_live(command),
+                Letter::Live { epoch, command } if self.epoch == Some(epoch) => {
+                    self.session.handle_live(command)
+                }
+                // The agent has unsubscribed since; the command was ended with the claim.
+                Letter::Live { command, .. } => tracing::debug!(command = %command.id, "has ended meanwhile"),
                 Letter::Response { .. } => tracing::warn!("a response for an agent; this is a defect"),
             }
         }

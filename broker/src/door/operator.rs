@@ -91,7 +91,7 @@ impl<S: Io> Connection<S> {
         for letter in mail.letters {
             match letter {
                 Letter::Response { response, payload } => self.session.handle_response(&response, payload),
-                Letter::Live(_) => tracing::warn!("a command for an operator; this is a defect"),
+                Letter::Live { .. } => tracing::warn!("a command for an operator; this is a defect"),
             }
         }
         if mail.timer {

@@ -157,12 +157,13 @@ impl Engine {
         let Some((mailbox, _)) = self.registry.find(&command.agent) else { return };
         match (command.delivery, outcome.state) {
             (Delivery::Inbox, _) => mailbox.inbox_changed(),
-            (Delivery::Live(_), CommandState::Sent) => {
+            (Delivery::Live(Some(epoch)), CommandState::Sent) => {
                 let slot: Option<Slot> = None;
                 let NewCommand { id, by, submission: Submission { kind, priority, reason, .. }, .. } =
                     command;
-                let live = Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
-                if !mailbox.post(Letter::Live(live)) {
+                let command =
+                    Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
+                if !mailbox.post(Letter::Live { epoch, command }) {
                     // Its end releases what it carried, this command too.
                     tracing::debug!(command = %id, "the connection has ended before the command was sent");
                 }
