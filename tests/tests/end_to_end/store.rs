@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use wakemq_protocol::{CommandState, Kind, SlotChoice, Submission};
 use wakemq_publisher::{Verdict, Wanted};
-use wakemq_tests::agents::connected;
 use wakemq_tests::broker::{BrokerProcess, init, listening, run};
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Login, Packet, Version};
@@ -54,6 +53,10 @@ async fn a_store_that_cannot_write_acknowledges_nothing_and_delivers_the_rest() 
         assert_eq!(payload["id"], command.id().to_string());
         packet_ids.push(packet_id);
     }
+    // A receipt is refused, so that the agent keeps it.
+    let receipt = format!(r#"{{"id":"{}","state":"done"}}"#, waiting[0].id());
+    let (code, reason) = agent.published("wake/v1/agents/pc-1/receipts", receipt.as_bytes()).await?;
+    assert_eq!(code, 0x83, "{reason:?}");
     // An acknowledgement cannot be recorded: the agent is told to come back, and nothing is forgotten.
     agent.acknowledge(packet_ids[0]).await?;
     assert_eq!(agent.closed().await?, Some(0x88));
@@ -88,28 +91,30 @@ async fn a_store_that_cannot_write_acknowledges_nothing_and_delivers_the_rest() 
 }
 
 #[tokio::test]
-async fn the_agent_library_goes_on_when_the_store_can_write_again() -> Result<()> {
+async fn the_agent_library_keeps_its_receipts_until_the_store_can_write_again() -> Result<()> {
     let injected = Injected::default();
     let full = injected.full.clone();
     let broker = InProcessBroker::start(injected).await?;
-    let (_home, mut agent) = broker.agent("pc-1").await?;
+    let (home, mut agent) = broker.agent("pc-1").await?;
     let publisher = broker.publisher().await?;
     let mut woken = within("a submission", publisher.submit(agent.id(), no_slot())).await??;
     let incoming = within("the command", agent.next_command()).await?.context("the agent runs")?;
     assert_eq!(woken.wait(Wanted::Acknowledged, LIMIT).await?, Verdict::Reached);
     full.set(true);
     incoming.done(None);
-    // The receipt is not taken: the broker ends the connection, and the agent keeps what it has to say.
-    wakemq_tests::agents::status(&agent, "the loss", |now| {
-        !matches!(now, wakemq_agent::Connection::Connected { .. })
-    })
-    .await?;
     let refused = within("a refusal", publisher.submit(agent.id(), no_slot())).await?;
     let error = refused.expect_err("nothing can be accepted").to_string();
     assert!(error.contains("cannot write"), "{error}");
     full.set(false);
+
+    let mut next = within("a submission", publisher.submit(agent.id(), no_slot())).await??;
+    within("the next command", agent.next_command()).await?.context("the agent runs")?.done(None);
+    assert_eq!(next.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
+    // A receipt that was refused is sent again after a while, and at once by a new start.
+    agent.shutdown().await;
+    let _again = home.connected().await?;
     assert_eq!(woken.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
-    connected(&agent).await
+    Ok(())
 }
 
 /// Starts a broker on a damaged directory, and checks that it refuses and touches nothing.
