@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use wakemq_link::mqtt::{Outgoing, PublishError, ReasonCode, Session, Token};
-use wakemq_protocol::{AgentId, CommandId, Facts, Receipt, Topic};
+use wakemq_protocol::{AgentId, CommandId, Facts, Receipt, Topic, to_json};
 
 /// How long to wait before a receipt that the broker could not take is sent again.
 const RETRY: Duration = Duration::from_secs(30);
@@ -86,13 +86,10 @@ impl Outbox {
 
     fn message(&self, item: &Item) -> Outgoing {
         let (topic, payload) = match item {
-            Item::Facts(facts) => (&self.facts_topic, serde_json::to_vec(facts)),
-            Item::Receipt(receipt) | Item::Progress(receipt) => {
-                (&self.receipts_topic, serde_json::to_vec(receipt))
-            }
+            Item::Facts(facts) => (&self.facts_topic, to_json(facts)),
+            Item::Receipt(receipt) | Item::Progress(receipt) => (&self.receipts_topic, to_json(receipt)),
         };
-        // Neither has a map with keys that are not text, which is all that JSON can object to.
-        Outgoing { topic: topic.clone(), payload: payload.unwrap_or_default().into(), ..Outgoing::default() }
+        Outgoing { topic: topic.clone(), payload: payload.into(), ..Outgoing::default() }
     }
 
     /// Takes the broker's answer; returns the command whose receipt need not be sent again.

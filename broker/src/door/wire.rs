@@ -16,6 +16,7 @@ use wakemq_protocol::limits::PACKET_MAX;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
 use crate::registry::{Mail, Mailbox};
 use crate::transport::socket::set_keepalive;
+use crate::transport::stream::poll_unsent;
 use crate::transport::tls::{Scratch, Tls, TlsError};
 
 /// How long a connection may take to read our last words.
@@ -185,16 +186,7 @@ impl<S: Io> Wire<S> {
 
     /// Writes what waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.unsent.len() {
-            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.written..]))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written += n;
-        }
-        self.unsent = Vec::new();
-        self.written = 0;
-        Poll::Ready(Ok(()))
+        poll_unsent(&mut self.io, cx, &mut self.unsent, &mut self.written)
     }
 
     /// Reads once; tells whether there is any plaintext, or the handshake has just ended.

@@ -128,7 +128,7 @@ impl From<StoreError> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.parts();
-        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let body = wakemq_protocol::to_json(&self.problem());
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

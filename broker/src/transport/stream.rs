@@ -11,6 +11,25 @@ use super::tls::{Scratch, Tls, TlsError};
 /// How much plaintext one `poll_write` takes, so that what waits for a slow peer stays bounded: one record.
 const WRITE_MAX: usize = 16 * 1024;
 
+/// Writes `unsent` from `written` on; once nothing is left, gives the buffer's memory back.
+pub(crate) fn poll_unsent<IO: AsyncWrite + Unpin>(
+    io: &mut IO,
+    cx: &mut Context<'_>,
+    unsent: &mut Vec<u8>,
+    written: &mut usize,
+) -> Poll<io::Result<()>> {
+    while *written < unsent.len() {
+        let n = ready!(Pin::new(&mut *io).poll_write(cx, &unsent[*written..]))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *written += n;
+    }
+    *unsent = Vec::new();
+    *written = 0;
+    Poll::Ready(Ok(()))
+}
+
 /// A TLS connection over `IO` that reads and writes plaintext.
 ///
 /// Shutting it down sends close_notify. An end of `IO` without the peer's close_notify is
@@ -40,16 +59,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     }
 
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.unsent.len() {
-            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.unsent[self.written..]))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written += n;
-        }
-        self.unsent = Vec::new();
-        self.written = 0;
-        Poll::Ready(Ok(()))
+        poll_unsent(&mut self.io, cx, &mut self.unsent, &mut self.written)
     }
 
     /// Reads from the socket once; `Ready` means that there is plaintext, or that the peer is done, or neither.
