@@ -14,6 +14,7 @@
 //! ```
 
 mod command;
+mod event;
 mod facts;
 mod group;
 pub mod http;
@@ -21,18 +22,21 @@ mod id;
 mod json;
 pub mod limits;
 mod receipt;
+mod role;
 mod secret;
 mod state;
 mod time;
 mod topic;
 
 pub use command::{Command, Kind, Priority, Slot, SlotChoice, Submission, SubmissionError};
+pub use event::{Event, EventBody, EventKind, EventNews, PresenceChange, SecurityWhat};
 pub use facts::{Facts, FactsError};
 pub use group::GroupPath;
 pub use id::{AgentId, CommandId, OperatorName, ParseIdError};
 pub use receipt::{Receipt, ReceiptError, ReceiptState};
+pub use role::Role;
 pub use secret::{Secret, SecretHash, SecretKind};
-pub use state::{CommandState, Outcome, Update};
+pub use state::{CommandState, Counts, GroupUpdate, News, Outcome, Update};
 pub use time::Timestamp;
 pub use topic::{Topic, TopicError, filter_matches};
 

@@ -24,6 +24,8 @@ pub const TTL_MAX_SECS: u32 = 2_592_000;
 pub const ID_MEMORY_SECS: u32 = 86_400;
 /// Most own commands that may be pending for one agent.
 pub const PENDING_MAX: usize = 100;
+/// Most live commands for one group.
+pub const LIVE_RECORDS_MAX: usize = 100;
 /// Most commands in flight on one connection; a smaller Receive Maximum counts.
 pub const IN_FLIGHT_MAX: u16 = 16;
 /// Most commands without a result in an agent's journal.

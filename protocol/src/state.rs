@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, CommandId, Timestamp};
+use crate::{AgentId, CommandId, GroupPath, Timestamp};
 
 /// What has become of a command for one agent.
 ///
@@ -94,4 +94,92 @@ pub struct Update {
     /// What has become of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+}
+
+/// How many agents a command for a group is in each state for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Wait for it.
+    pub queued: u64,
+    /// Have it on its way.
+    pub sent: u64,
+    /// Have it in their journal.
+    pub acknowledged: u64,
+    /// Have handled it.
+    pub done: u64,
+    /// Could not handle it.
+    pub failed: u64,
+    /// Would not handle it.
+    pub refused: u64,
+    /// Got a newer command of its slot.
+    pub superseded: u64,
+    /// Did not get it in time.
+    pub expired: u64,
+    /// Had it taken back.
+    pub cancelled: u64,
+}
+
+impl Counts {
+    /// Returns the count of a state, to be read or changed.
+    pub fn of(&mut self, state: CommandState) -> &mut u64 {
+        match state {
+            CommandState::Queued => &mut self.queued,
+            CommandState::Sent => &mut self.sent,
+            CommandState::Acknowledged => &mut self.acknowledged,
+            CommandState::Done => &mut self.done,
+            CommandState::Failed => &mut self.failed,
+            CommandState::Refused => &mut self.refused,
+            CommandState::Superseded => &mut self.superseded,
+            CommandState::Expired => &mut self.expired,
+            CommandState::Cancelled => &mut self.cancelled,
+        }
+    }
+
+    /// Returns for how many agents the command is meant.
+    pub fn total(&self) -> u64 {
+        self.open() + self.done + self.failed + self.refused + self.superseded + self.expired + self.cancelled
+    }
+
+    /// Returns for how many agents something may still change.
+    pub fn open(&self) -> u64 {
+        self.queued + self.sent + self.acknowledged
+    }
+}
+
+/// Where a command for a group stands, as the publisher's Response Topic gets it, at most once a second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupUpdate {
+    /// The command.
+    pub id: CommandId,
+    /// The group.
+    pub group: GroupPath,
+    /// What it is for an agent of which nothing else is known, `queued` while it is live.
+    pub state: CommandState,
+    /// When these were counted.
+    pub at: Timestamp,
+    /// How many agents are in each state.
+    pub counts: Counts,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What a publisher's Response Topic gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum News {
+    /// Of a command for an agent.
+    Agent(Update),
+    /// Of a command for a group.
+    Group(GroupUpdate),
+}
+
+impl News {
+    /// Returns the command.
+    pub fn id(&self) -> CommandId {
+        match self {
+            Self::Agent(update) => update.id,
+            Self::Group(update) => update.id,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::limits::RESPONSE_NAME_MAX;
-use crate::{AgentId, GroupPath, OperatorName, ParseIdError};
+use crate::{AgentId, EventKind, GroupPath, OperatorName, ParseIdError};
 
 /// Where every topic begins.
 const PREFIX: &str = "wake/v1/";
@@ -22,6 +22,13 @@ pub enum Topic {
     AgentReports(AgentId),
     /// `wake/v1/groups/{group…}/commands`: operators publish, nobody subscribes.
     GroupCommands(GroupPath),
+    /// `wake/v1/events/{kind}/{group…}`: the broker publishes, operators subscribe.
+    Event {
+        /// What kind of event.
+        kind: EventKind,
+        /// In which group.
+        group: GroupPath,
+    },
     /// `wake/v1/operators/{operator}/responses/{name…}`: the broker publishes, that operator alone subscribes.
     Response {
         /// Whose response it is.
@@ -103,6 +110,15 @@ impl FromStr for Topic {
                 }
                 Ok(Self::GroupCommands(group.parse()?))
             }
+            "events" => {
+                let (kind, group) = rest.split_once('/').unwrap_or((rest, ""));
+                let kind = EventKind::ALL.into_iter().find(|known| known.as_str() == kind);
+                let kind = kind.ok_or(TopicError::Unknown)?;
+                if rest.ends_with('/') {
+                    return Err(TopicError::Unknown);
+                }
+                Ok(Self::Event { kind, group: group.parse()? })
+            }
             _ => Err(TopicError::Unknown),
         }
     }
@@ -118,6 +134,8 @@ impl fmt::Display for Topic {
             Self::AgentReports(agent) => write!(f, "agents/{agent}/reports"),
             Self::GroupCommands(group) if group.is_root() => f.write_str("groups/commands"),
             Self::GroupCommands(group) => write!(f, "groups/{group}/commands"),
+            Self::Event { kind, group } if group.is_root() => write!(f, "events/{}", kind.as_str()),
+            Self::Event { kind, group } => write!(f, "events/{}/{group}", kind.as_str()),
             Self::Response { operator, name } => write!(f, "operators/{operator}/responses/{name}"),
         }
     }
