@@ -48,7 +48,7 @@ impl Management {
     }
 
     /// Returns at most `limit` agents in order of their ids, from behind `after`.
-    pub async fn agents(&mut self, after: Option<&AgentId>, limit: u32) -> Result<AgentPage, ApiError> {
+    pub async fn agents(&mut self, after: Option<&str>, limit: u32) -> Result<AgentPage, ApiError> {
         let path = match after {
             Some(after) => format!("/v1/agents?after={after}&limit={limit}"),
             None => format!("/v1/agents?limit={limit}"),

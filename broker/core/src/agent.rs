@@ -334,6 +334,7 @@ impl AgentSession {
             Topic::AgentReports(_)
             | Topic::AgentCommands(_)
             | Topic::GroupCommands(_)
+            | Topic::Event { .. }
             | Topic::Response { .. } => {
                 let text = "this version of the broker takes no reports";
                 self.refuse(packet_id, ReasonCode::ImplementationSpecificError, text.to_owned());

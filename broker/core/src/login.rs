@@ -125,6 +125,8 @@ impl Login {
 pub(crate) fn may_publish(agent: &AgentId, topic: &Topic) -> bool {
     match topic {
         Topic::AgentReceipts(of) | Topic::AgentFacts(of) | Topic::AgentReports(of) => of == agent,
-        Topic::AgentCommands(_) | Topic::GroupCommands(_) | Topic::Response { .. } => false,
+        Topic::AgentCommands(_) | Topic::GroupCommands(_) | Topic::Event { .. } | Topic::Response { .. } => {
+            false
+        }
     }
 }

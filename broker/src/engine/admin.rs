@@ -90,7 +90,7 @@ impl Engine {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let agents: Vec<_> = rows.into_iter().map(|row| self.agent_view(row)).collect();
-        let next = agents.last().filter(|_| more).map(|last| last.agent.clone());
+        let next = agents.last().filter(|_| more).map(|last| last.agent.to_string());
         Ok(AgentPage { agents, next })
     }
 
@@ -164,8 +164,9 @@ impl Engine {
         let now = self.clock.now();
         let expires =
             Timestamp::from_unix_ms(now.unix_ms() + i64::from(request.expires_in) * 1000).whole_secs();
+        let hash = hash_of(&token);
         let op = AdminOp::CreateToken {
-            token: hash_of(&token),
+            token: hash,
             group: request.group.clone(),
             uses: request.uses,
             expires,
@@ -173,7 +174,8 @@ impl Engine {
         };
         self.write_done(op, "the token").await?;
         tracing::info!(by = %who.name, group = %request.group, uses = request.uses, %expires, "token created");
-        Ok(TokenAnswer { token, group: request.group, uses: request.uses, expires })
+        let id = hash.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(TokenAnswer { id, token, group: request.group, uses: request.uses, expires })
     }
 
     /// Tells whether the store can be read.
@@ -265,13 +267,17 @@ pub(crate) fn command_view(row: CommandRow) -> CommandView {
         id: row.id,
         slot: row.submission.effective_slot(),
         kind: row.submission.kind,
-        agent: row.agent,
+        agent: Some(row.agent),
+        group: None,
         priority: row.submission.priority,
         reason: row.submission.reason,
         issued: row.issued.whole_secs(),
         expires: row.expires.whole_secs(),
         by: row.by,
+        state: None,
+        counts: None,
         outcomes: vec![row.outcome],
+        next: None,
     }
 }
 

@@ -24,10 +24,10 @@ const LINE_MAX: u64 = 4_096;
 /// Prints all agents, page by page, until nobody reads any more.
 pub(crate) async fn list(json: bool, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
     let mut management = Management::new(profile)?;
-    let mut after = None;
+    let mut after: Option<String> = None;
     let mut first = true;
     while !out.is_closed() {
-        let page = management.agents(after.as_ref(), PAGE).await?;
+        let page = management.agents(after.as_deref(), PAGE).await?;
         if json {
             page.agents.iter().try_for_each(|agent| out.json(agent))?;
         } else {

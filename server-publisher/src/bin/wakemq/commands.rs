@@ -67,7 +67,7 @@ fn describe(view: &CommandView) -> Vec<String> {
     let mut lines = vec![
         format!("id:        {}", view.id),
         format!("kind:      {}", view.kind),
-        format!("agent:     {}", view.agent),
+        format!("agent:     {}", view.agent.as_ref().map_or("", |agent| agent.as_str())),
         format!("slot:      {slot}"),
         format!("priority:  {}", format!("{:?}", view.priority).to_lowercase()),
         format!("by:        {}", plain(&view.by)),
@@ -145,7 +145,11 @@ mod tests {
         let view = CommandView {
             id: CommandId::from_parts(1, &[0; 10]),
             kind: Kind::Wake,
-            agent: "pc-1".parse().unwrap(),
+            agent: Some("pc-1".parse().unwrap()),
+            group: None,
+            state: None,
+            counts: None,
+            next: None,
             slot: None,
             priority: Priority::High,
             reason: Some("new policy".into()),
