@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::id::{Alphabet, check_word, text_newtype};
 use crate::json::Brief;
 use crate::limits::{PAYLOAD_MAX, REASON_MAX, SLOT_LEN_MAX, TTL_DEFAULT_SECS, TTL_MAX_SECS};
-use crate::{CommandId, ParseIdError, Timestamp};
+use crate::{AgentId, CommandId, GroupPath, ParseIdError, Timestamp};
 
 /// What is asked of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +99,15 @@ pub enum SlotChoice {
     Never,
     /// A slot by name.
     Named(Slot),
+}
+
+/// For whom a command is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// One agent.
+    Agent(AgentId),
+    /// All agents that are in this group's subtree when it is accepted; later joiners are not meant.
+    Group(GroupPath),
 }
 
 /// Order within an inbox; earlier acceptance decides between equals.

@@ -28,7 +28,7 @@ mod state;
 mod time;
 mod topic;
 
-pub use command::{Command, Kind, Priority, Slot, SlotChoice, Submission, SubmissionError};
+pub use command::{Command, Kind, Priority, Slot, SlotChoice, Submission, SubmissionError, Target};
 pub use event::{Event, EventBody, EventKind, EventNews, PresenceChange, SecurityWhat};
 pub use facts::{Facts, FactsError};
 pub use group::GroupPath;
