@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use wakemq_tests::figures::load::Load;
 use wakemq_tests::figures::report::Report;
 use wakemq_tests::figures::shipped::Shipped;
-use wakemq_tests::figures::{Setting, bare, daemon, flush, load, parked, proc, progress, wake};
+use wakemq_tests::figures::{
+    Setting, bare, daemon, flush, group, import, load, parked, proc, progress, wake,
+};
 
 /// The benchmarks of WakeMQ: what it costs, and how fast it wakes.
 ///
@@ -36,6 +38,10 @@ enum Action {
     /// From the publisher's call to the agent, with 1,000 connected agents: the broker as shipped, its store on disk;
     /// beside it what one commit and one fdatasync take.
     Wake(Options),
+    /// A wake of all of 10,000 connected agents: when the first and the last have it, and agents a second.
+    Group(Options),
+    /// 100,000 imported agents: time, memory, store, and one wake of all of them with ten connected.
+    Import(Options),
     /// Memory, and CPU time to admit, of each of 10,000 parked TLS agents (the slope from 2,000 on), against a bare
     /// tokio-rustls server under the same load.
     Parked(Options),
@@ -93,17 +99,21 @@ struct LoadArgs {
 enum Figure {
     Flush,
     Wake,
+    Group,
+    Import,
     Parked,
     Daemon,
 }
 
 impl Figure {
-    const ALL: [Self; 4] = [Self::Flush, Self::Wake, Self::Parked, Self::Daemon];
+    const ALL: [Self; 6] = [Self::Flush, Self::Wake, Self::Group, Self::Import, Self::Parked, Self::Daemon];
 
     fn name(self) -> &'static str {
         match self {
             Self::Flush => "flush",
             Self::Wake => "wake",
+            Self::Group => "group",
+            Self::Import => "import",
             Self::Parked => "parked",
             Self::Daemon => "daemon",
         }
@@ -113,6 +123,8 @@ impl Figure {
         match self {
             Self::Flush => flush::measure(setting).await,
             Self::Wake => wake::measure(setting, shipped).await,
+            Self::Group => group::measure(setting, shipped).await,
+            Self::Import => import::measure(setting, shipped).await,
             Self::Parked => parked::measure(setting, shipped).await,
             Self::Daemon => daemon::measure(setting, shipped).await,
         }
@@ -136,6 +148,8 @@ async fn run(action: Action) -> Result<()> {
         Action::All(options) => measure(&Figure::ALL, &options).await,
         Action::Flush(options) => measure(&[Figure::Flush], &options).await,
         Action::Wake(options) => measure(&[Figure::Wake], &options).await,
+        Action::Group(options) => measure(&[Figure::Group], &options).await,
+        Action::Import(options) => measure(&[Figure::Import], &options).await,
         Action::Parked(options) => measure(&[Figure::Parked], &options).await,
         Action::Daemon(options) => measure(&[Figure::Daemon], &options).await,
         Action::Bare(args) => {

@@ -8,7 +8,10 @@ pub mod bare;
 pub mod child;
 pub mod client;
 pub mod daemon;
+pub mod fleet;
 pub mod flush;
+pub mod group;
+pub mod import;
 pub mod load;
 pub mod parked;
 pub mod proc;
@@ -16,6 +19,7 @@ pub mod report;
 pub mod server;
 pub mod shipped;
 pub mod slow;
+pub mod times;
 pub mod wake;
 
 use std::path::PathBuf;

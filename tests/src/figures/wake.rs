@@ -6,27 +6,24 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use hdrhistogram::Histogram;
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use wakemq_broker::store::{self, AdminOp, Delivery, Durability, NewCommand, Store, Submitted};
-use wakemq_protocol::{AgentId, Command, CommandId, GroupPath, Kind, SecretHash, Submission, Timestamp};
+use wakemq_protocol::{AgentId, CommandId, GroupPath, Kind, SecretHash, Submission, Timestamp};
 use wakemq_publisher::{Publisher, Verdict, Wanted, new_command_id};
 
-use super::client::{Dialer, Lean};
+use super::fleet::Fleet;
 use super::report::Report;
 use super::server::{Data, Server};
 use super::shipped::Shipped;
+use super::times::Times;
 use super::{Setting, progress};
 use crate::wait::within;
 
 const FIGURE: &str = "wake";
 const AGENTS: usize = 1_000;
-/// TLS handshakes of agents at a time.
-const DIALS: usize = 32;
 /// Between two submissions of the second part.
 const PACE: Duration = Duration::from_millis(10);
 /// As in the default configuration.
@@ -42,7 +39,7 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let agents = AGENTS;
     let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;
     progress(FIGURE, &format!("connecting {agents} agents"));
-    let mut fleet = Fleet::connect(&server, agents).await?;
+    let mut fleet = Fleet::connect(&server, &server.import(agents).await?).await?;
     let publisher = within("the publisher's connection", Publisher::connect(&server.profile()?)).await??;
     let mut flush = Flush::new(setting, &fleet.agents).await?;
 
@@ -73,100 +70,10 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     Ok(report)
 }
 
-const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-
-/// Times, to a microsecond.
-struct Times(Histogram<u64>);
-
-impl Times {
-    fn new() -> Result<Self> {
-        Ok(Self(Histogram::new(3)?))
-    }
-
-    fn record(&mut self, time: Duration) -> Result<()> {
-        Ok(self.0.record(u64::try_from(time.as_micros())?.max(1))?)
-    }
-
-    fn at(&self, quantile: f64) -> f64 {
-        self.0.value_at_quantile(quantile) as f64
-    }
-
-    fn tell(&self, report: &mut Report, what: &str) {
-        for (name, quantile) in QUANTILES {
-            report.add(format!("{what}, {name}"), self.at(quantile), "us");
-        }
-    }
-}
-
 /// What was found in one part.
 struct Found {
     delivered: Times,
     accepted: Times,
-}
-
-/// A command that an agent has received.
-struct Receipt {
-    id: CommandId,
-    at: Instant,
-}
-
-/// The agents.
-struct Fleet {
-    agents: Vec<AgentId>,
-    received: mpsc::Receiver<Receipt>,
-    tasks: JoinSet<Result<()>>,
-}
-
-impl Fleet {
-    async fn connect(server: &Server, count: usize) -> Result<Self> {
-        let imported = server.import(count).await?;
-        let dialer = Dialer::new(server.address, &server.data.ca())?;
-        let dials = Arc::new(Semaphore::new(DIALS));
-        let mut dialling = JoinSet::new();
-        for (agent, secret) in &imported {
-            let (agent, secret, dialer, dials) =
-                (agent.clone(), secret.clone(), dialer.clone(), dials.clone());
-            dialling.spawn(async move {
-                let _place = dials.acquire_owned().await?;
-                dialer.agent(&agent, &secret, None).await
-            });
-        }
-        let (sender, received) = mpsc::channel(count);
-        let mut tasks = JoinSet::new();
-        while let Some(lean) = dialling.join_next().await {
-            tasks.spawn(serve(lean??, sender.clone()));
-        }
-        Ok(Self { agents: imported.into_iter().map(|(agent, _)| agent).collect(), received, tasks })
-    }
-
-    /// Returns all agents in random order, again and again: none has two wakes on their way.
-    fn order(&self) -> impl Iterator<Item = AgentId> + use<> {
-        let mut agents = self.agents.clone();
-        fastrand::shuffle(&mut agents);
-        agents.into_iter().cycle()
-    }
-
-    async fn receipt(&mut self) -> Result<Receipt> {
-        tokio::select! {
-            receipt = self.received.recv() => receipt.context("there is no agent"),
-            ended = self.tasks.join_next() => match ended {
-                Some(Ok(Err(error))) => Err(error.context("an agent was lost")),
-                ended => Err(anyhow!("an agent ended: {ended:?}")),
-            }
-        }
-    }
-}
-
-/// Receives and acknowledges, as an agent.
-async fn serve(mut lean: Lean, received: mpsc::Sender<Receipt>) -> Result<()> {
-    loop {
-        let packet = lean.next().await?;
-        let at = Instant::now();
-        let (packet_id, payload) = packet.publish()?;
-        lean.acknowledge(packet_id).await?;
-        let id = serde_json::from_slice::<Command>(payload)?.id;
-        received.send(Receipt { id, at }).await?;
-    }
 }
 
 fn wake() -> Result<(CommandId, Submission)> {
@@ -189,7 +96,7 @@ async fn one_by_one(
             Ok::<_, anyhow::Error>((submitted, called.elapsed()))
         };
         let (submitted, receipt) =
-            within("a wake", async { tokio::try_join!(submitting, fleet.receipt()) }).await??;
+            within("a wake", async { tokio::try_join!(submitting, fleet.received()) }).await??;
         let (mut submitted, accepted) = submitted;
         ensure!(receipt.id == id, "another command was delivered");
         found.delivered.record(receipt.at - called)?;
@@ -225,7 +132,7 @@ async fn paced(fleet: &mut Fleet, publisher: &Publisher, count: usize) -> Result
                 None => sent_all = true,
             },
             Some(accepted) = submitting.join_next() => found.accepted.record(accepted??.1)?,
-            receipt = within("the deliveries", fleet.receipt()), if left > 0 => {
+            receipt = within("the deliveries", fleet.received()), if left > 0 => {
                 let receipt = receipt??;
                 let called = called.remove(&receipt.id).context("a command that nobody published")?;
                 found.delivered.record(receipt.at - called)?;
