@@ -14,11 +14,12 @@ use super::server::{Data, Server};
 use super::shipped::Shipped;
 use super::times::Times;
 use super::{Setting, progress};
+use crate::descriptors;
 use crate::raw::{Login, Version, publish};
 use crate::wait::within;
 
-/// Descriptors that each process of this figure needs at most.
-pub const DESCRIPTORS: u64 = 12_000;
+/// Descriptors that this process needs at most.
+const DESCRIPTORS: u64 = 12_000;
 
 const FIGURE: &str = "group";
 /// Wakes of the whole group, one after another.
@@ -31,6 +32,7 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let mut report =
         Report::new("group: one wake of all connected agents, durable, over TLS, from the call on");
     let count = setting.pick(10_000, 1_000);
+    descriptors::raise(DESCRIPTORS)?;
     let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;
     progress(FIGURE, &format!("connecting {count} agents"));
     let mut fleet = Fleet::connect(&server, &server.import(count).await?).await?;
