@@ -87,8 +87,8 @@ pub enum EventBody {
         kind: Kind,
         /// Who published it.
         by: String,
-        /// The change: of one agent's command, or of a command for a group as a whole.
-        #[serde(flatten)]
+        /// The change, as a Response Topic gets it: of one agent's command, or of a command for a group as a whole.
+        #[serde(rename = "update")]
         news: News,
     },
     /// An agent reports; what, is between it and the management server.
@@ -138,7 +138,7 @@ pub enum PresenceChange {
 
 /// What a person should look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum SecurityWhat {
     /// Two instances of one identity alternate.
     ClonedIdentity,

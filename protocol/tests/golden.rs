@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wakemq_protocol::http::{
-    AgentPage, AgentView, CommandView, EnrolAnswer, EnrolRequest, ImportLine, ImportResult, Problem, Profile,
-    TokenAnswer, TokenRequest,
+    AgentPage, AgentView, AuditEntry, AuditPage, CommandRequest, CommandView, EnrolAnswer, EnrolRequest,
+    GroupPage, GroupRename, GroupRequest, GroupView, ImportLine, ImportResult, MoveRequest, OperatorAnswer,
+    OperatorChange, OperatorPage, OperatorRequest, OperatorView, Problem, Profile, TokenAnswer, TokenPage,
+    TokenRequest, TokenView, WaitingPage,
 };
 use wakemq_protocol::{
-    Command, CommandState, Facts, Kind, Outcome, Receipt, SlotChoice, Submission, Topic, Update,
+    Command, CommandState, Event, EventBody, EventKind, Facts, GroupPath, Kind, News, Outcome, Receipt,
+    SlotChoice, Submission, Topic, Update,
 };
 
 type Reprint = fn(&str) -> Result<String, String>;
@@ -59,6 +62,13 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("topic/group-commands.txt", topic),
     ("topic/all-commands.txt", topic),
     ("topic/response.txt", topic),
+    ("topic/event-presence.txt", topic),
+    ("topic/event-command.txt", topic),
+    ("topic/event-power.txt", topic),
+    ("topic/event-report.txt", topic),
+    ("topic/event-security.txt", topic),
+    ("topic/event-root.txt", topic),
+    ("topic/event-group-named-like-a-kind.txt", topic),
     ("submission/minimal.json", submission),
     ("submission/full.json", submission),
     ("submission/never-coalesced.json", submission),
@@ -98,6 +108,25 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("outcome/cancelled.json", json::<Outcome>),
     ("outcome/cancel-requested.json", json::<Outcome>),
     ("outcome/late.json", json::<Outcome>),
+    ("group-update/queued.json", json::<News>),
+    ("group-update/expired.json", json::<News>),
+    ("group-update/cancelled.json", json::<News>),
+    ("group-update/superseded.json", json::<News>),
+    ("group-update/refused.json", json::<News>),
+    ("group-update/all.json", json::<News>),
+    ("event/presence-connected.json", json::<Event>),
+    ("event/presence-disconnected.json", json::<Event>),
+    ("event/presence-facts.json", json::<Event>),
+    ("event/presence-bare.json", json::<Event>),
+    ("event/command-agent.json", json::<Event>),
+    ("event/command-late.json", json::<Event>),
+    ("event/command-group.json", json::<Event>),
+    ("event/command-all-refused.json", json::<Event>),
+    ("event/report.json", json::<Event>),
+    ("event/report-empty.json", json::<Event>),
+    ("event/security-cloned-identity.json", json::<Event>),
+    ("event/security-wrong-secrets.json", json::<Event>),
+    ("event/security-foreign-receipt.json", json::<Event>),
     ("http/enrol-request.json", json::<EnrolRequest>),
     ("http/enrol-request-minimal.json", json::<EnrolRequest>),
     ("http/enrol-answer.json", json::<EnrolAnswer>),
@@ -113,6 +142,35 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("http/import-result-failed.json", json::<ImportResult>),
     ("http/token-request.json", json::<TokenRequest>),
     ("http/token-answer.json", json::<TokenAnswer>),
+    ("http/command-request-agent.json", json::<CommandRequest>),
+    ("http/command-request-group.json", json::<CommandRequest>),
+    ("http/command-request-all.json", json::<CommandRequest>),
+    ("http/command-view-group.json", json::<CommandView>),
+    ("http/command-view-group-last.json", json::<CommandView>),
+    ("http/waiting-page.json", json::<WaitingPage>),
+    ("http/waiting-page-last.json", json::<WaitingPage>),
+    ("http/move-request.json", json::<MoveRequest>),
+    ("http/group-view.json", json::<GroupView>),
+    ("http/group-page.json", json::<GroupPage>),
+    ("http/group-page-last.json", json::<GroupPage>),
+    ("http/group-request.json", json::<GroupRequest>),
+    ("http/group-rename.json", json::<GroupRename>),
+    ("http/token-view.json", json::<TokenView>),
+    ("http/token-page.json", json::<TokenPage>),
+    ("http/token-page-last.json", json::<TokenPage>),
+    ("http/operator-request.json", json::<OperatorRequest>),
+    ("http/operator-answer.json", json::<OperatorAnswer>),
+    ("http/operator-answer-system-roots.json", json::<OperatorAnswer>),
+    ("http/operator-change.json", json::<OperatorChange>),
+    ("http/operator-change-role.json", json::<OperatorChange>),
+    ("http/operator-change-group.json", json::<OperatorChange>),
+    ("http/operator-view.json", json::<OperatorView>),
+    ("http/operator-page.json", json::<OperatorPage>),
+    ("http/operator-page-last.json", json::<OperatorPage>),
+    ("http/audit-entry.json", json::<AuditEntry>),
+    ("http/audit-entry-system.json", json::<AuditEntry>),
+    ("http/audit-page.json", json::<AuditPage>),
+    ("http/audit-page-last.json", json::<AuditPage>),
     ("http/problem.json", json::<Problem>),
     ("profile/full.toml", profile),
     ("profile/system-roots.toml", profile),
@@ -191,7 +249,37 @@ fn the_files_mean_what_their_names_say() {
         let outcome: Outcome = serde_json::from_str(&read(&format!("outcome/{state}.json"))).unwrap();
         assert_eq!(update.outcome, outcome);
     }
+    for (name, kind) in [
+        ("presence-facts", EventKind::Presence),
+        ("command-agent", EventKind::Command),
+        ("command-group", EventKind::Command),
+        ("report", EventKind::Report),
+        ("security-cloned-identity", EventKind::Security),
+    ] {
+        let event: Event = serde_json::from_str(&read(&format!("event/{name}.json"))).unwrap();
+        assert_eq!(event.news.body.kind(), kind, "{name}");
+    }
+    let news = |name: &str| {
+        let event: Event = serde_json::from_str(&read(name)).unwrap();
+        match event.news.body {
+            EventBody::Command { news, .. } => news,
+            other => panic!("{other:?}"),
+        }
+    };
+    // What a Response Topic gets and what an event shows is one form.
+    assert!(matches!(news("event/command-agent.json"), News::Agent(_)));
+    let group: News = serde_json::from_str(&read("group-update/queued.json")).unwrap();
+    assert_eq!(news("event/command-group.json"), group);
+    assert!(
+        matches!(group, News::Group(update) if update.counts.total() == 441 && update.counts.open() == 435)
+    );
+    let request = |name: &str| serde_json::from_str::<CommandRequest>(&read(name)).unwrap();
+    assert_eq!(request("http/command-request-agent.json").submission, Submission::new(Kind::Wake));
+    assert_eq!(request("http/command-request-all.json").submission.slot, SlotChoice::Never);
+    assert_eq!(read("topic/event-root.txt").trim_end(), {
+        Topic::Event { kind: EventKind::Security, group: GroupPath::root() }.to_string()
+    });
     assert_eq!(read("topic/all-commands.txt").trim_end(), {
-        Topic::GroupCommands(wakemq_protocol::GroupPath::root()).to_string()
+        Topic::GroupCommands(GroupPath::root()).to_string()
     });
 }

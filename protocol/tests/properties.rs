@@ -7,11 +7,12 @@ use std::str::FromStr;
 
 use proptest::option;
 use proptest::prelude::*;
-use wakemq_protocol::http::{EnrolRequest, ImportLine, Profile, TokenRequest};
+use wakemq_protocol::http::{CommandRequest, EnrolRequest, ImportLine, Profile, TokenRequest};
 use wakemq_protocol::{
-    AgentId, Command, CommandId, Facts, GroupPath, Kind, OperatorName, Priority, Receipt, ReceiptState,
-    Secret, SecretHash, SecretKind, Slot, SlotChoice, Submission, Timestamp, Topic, Update, filter_matches,
-    to_json,
+    AgentId, Command, CommandId, CommandState, Counts, Event, EventBody, EventKind, EventNews, Facts,
+    GroupPath, GroupUpdate, Kind, News, OperatorName, Outcome, PresenceChange, Priority, Receipt,
+    ReceiptState, Secret, SecretHash, SecretKind, SecurityWhat, Slot, SlotChoice, Submission, Timestamp,
+    Topic, Update, filter_matches, to_json,
 };
 
 const MIXED: &str = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
@@ -63,6 +64,8 @@ fn topic() -> impl Strategy<Value = Topic> {
         agent().prop_map(Topic::AgentFacts),
         agent().prop_map(Topic::AgentReports),
         group().prop_map(Topic::GroupCommands),
+        (prop::sample::select(&EventKind::ALL[..]), group())
+            .prop_map(|(kind, group)| Topic::Event { kind, group }),
         (parsed::<OperatorName>(LOWER), "[^+#\0]{1,64}")
             .prop_map(|(operator, name)| Topic::Response { operator, name: name.into() }),
     ]
@@ -122,6 +125,74 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
+fn state() -> impl Strategy<Value = CommandState> {
+    prop::sample::select(&STATES[..])
+}
+
+const STATES: [CommandState; 9] = [
+    CommandState::Queued,
+    CommandState::Sent,
+    CommandState::Acknowledged,
+    CommandState::Done,
+    CommandState::Failed,
+    CommandState::Refused,
+    CommandState::Superseded,
+    CommandState::Expired,
+    CommandState::Cancelled,
+];
+
+fn news() -> impl Strategy<Value = News> {
+    let rest = (option::of(".{0,100}"), option::of(command_id()), any::<bool>(), option::of(receipt()));
+    let update =
+        (command_id(), agent(), state(), timestamp(), rest).prop_map(|(id, agent, state, at, rest)| {
+            let (detail, superseded_by, cancel_requested, late) = rest;
+            let outcome = Outcome { agent, state, at, detail, superseded_by, cancel_requested, late };
+            News::Agent(Update { id, outcome })
+        });
+    let counts = prop::collection::vec(any::<u64>(), STATES.len()).prop_map(|numbers| {
+        let mut counts = Counts::default();
+        for (state, number) in STATES.into_iter().zip(numbers) {
+            *counts.of(state) = number;
+        }
+        counts
+    });
+    let group_update = (command_id(), group(), state(), timestamp(), counts, option::of(".{0,100}"))
+        .prop_map(|(id, group, state, at, counts, detail)| {
+            News::Group(GroupUpdate { id, group, state, at, counts, detail })
+        });
+    prop_oneof![update, group_update]
+}
+
+fn event_body() -> impl Strategy<Value = EventBody> {
+    use {EventBody as Body, PresenceChange as Change, SecurityWhat as What};
+    let change = prop::sample::select(&[Change::Connected, Change::Disconnected, Change::Facts][..]);
+    let texts = (option::of(".{0,40}"), option::of(".{0,40}"), option::of(facts().prop_map(Box::new)));
+    let presence = (agent(), change, texts).prop_map(|(agent, change, (address, detail, facts))| {
+        Body::Presence { agent, change, address, detail, facts }
+    });
+    let command = (kind(), ".{0,70}", news()).prop_map(|(kind, by, news)| Body::Command { kind, by, news });
+    // Names that the forms around it have too.
+    let fields = prop::collection::btree_map("at|group|seq|event|agent|.{0,4}", any::<i64>(), 0..4);
+    let report = (agent(), fields).prop_map(|(agent, fields)| Body::Report {
+        agent,
+        report: fields.into_iter().map(|(name, number)| (name, number.into())).collect(),
+    });
+    let what = prop::sample::select(&[What::ClonedIdentity, What::WrongSecrets, What::ForeignReceipt][..]);
+    let security = (what, option::of(".{0,40}"), prop::collection::vec(".{0,40}", 0..3), ".{0,100}")
+        .prop_map(|(what, who, addresses, detail)| Body::Security { what, who, addresses, detail });
+    prop_oneof![presence, command, report, security]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (any::<u64>(), timestamp(), group(), event_body())
+        .prop_map(|(seq, at, group, body)| Event { seq, news: EventNews { at, group, body } })
+}
+
+fn command_request() -> impl Strategy<Value = CommandRequest> {
+    (option::of(agent()), option::of(group()), submission())
+        .prop_map(|(agent, group, submission)| CommandRequest { agent, group, submission })
+}
+
 /// Prints, parses, and expects the same again; both ways, because `Eq` may be laxer than the text.
 fn assert_text_inverse<T: Display + FromStr<Err: Debug> + Debug + PartialEq>(value: &T) {
     let text = value.to_string();
@@ -173,6 +244,19 @@ proptest! {
         prop_assert_eq!(serde_json::from_slice::<Command>(&to_json(&command)).unwrap(), command);
         prop_assert_eq!(Receipt::from_json(&to_json(&receipt)).unwrap(), receipt);
         prop_assert_eq!(Facts::from_json(&to_json(&facts)).unwrap(), facts);
+    }
+
+    #[test]
+    fn news_and_events_are_parsed_as_they_are_printed(
+        news in news(), event in event(), request in command_request(),
+    ) {
+        prop_assert_eq!(serde_json::from_slice::<News>(&to_json(&news)).unwrap(), news);
+        let printed = to_json(&event);
+        prop_assert_eq!(&serde_json::from_slice::<Event>(&printed).unwrap(), &event);
+        // No name comes twice, which readers in other languages would take for the last of both.
+        let fields: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+        prop_assert_eq!(fields.to_string().len(), std::str::from_utf8(&printed).unwrap().len());
+        prop_assert_eq!(serde_json::from_slice::<CommandRequest>(&to_json(&request)).unwrap(), request);
     }
 
     #[test]
@@ -243,12 +327,14 @@ proptest! {
         let _ = (text.parse::<Slot>(), text.parse::<Kind>(), text.parse::<CommandId>());
         let _ = (text.parse::<Secret>(), text.parse::<SecretHash>(), text.parse::<Timestamp>());
         let _ = (text.parse::<Topic>(), format!("wake/v1/{text}").parse::<Topic>());
+        let _ = format!("wake/v1/events/{text}").parse::<Topic>();
         let _ = (format!("wma_{text}").parse::<Secret>(), format!("wake/v1/operators/{text}").parse::<Topic>());
         for bytes in [&bytes, text.as_bytes()] {
             let _ = (Submission::from_json(bytes), Receipt::from_json(bytes), Facts::from_json(bytes));
             let _ = (serde_json::from_slice::<Command>(bytes), serde_json::from_slice::<Update>(bytes));
             let _ = (serde_json::from_slice::<EnrolRequest>(bytes), serde_json::from_slice::<ImportLine>(bytes));
-            let _ = serde_json::from_slice::<TokenRequest>(bytes);
+            let _ = (serde_json::from_slice::<TokenRequest>(bytes), serde_json::from_slice::<Event>(bytes));
+            let _ = (serde_json::from_slice::<News>(bytes), serde_json::from_slice::<CommandRequest>(bytes));
         }
         let _ = toml::from_str::<Profile>(&text);
         let _ = filter_matches(&text, &text);

@@ -58,3 +58,24 @@ pub struct CommandView {
     /// What to give as `after` for the next page of outcomes; `null` at the end.
     pub next: Option<AgentId>,
 }
+
+/// An agent that a command for a group still waits for, and of which nothing else is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingAgent {
+    /// Its id.
+    pub agent: AgentId,
+    /// Its group.
+    pub group: GroupPath,
+}
+
+/// `GET /v1/commands/{id}/waiting?after=NEXT&limit=N`: a page of the agents that a command for a group still waits
+/// for, by group and then by id.
+///
+/// A page may be shorter than `limit`, or empty, and not the last: `next` alone tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingPage {
+    /// The agents.
+    pub agents: Vec<WaitingAgent>,
+    /// What to give as `after` for the next page, as it is; `null` at the end.
+    pub next: Option<String>,
+}

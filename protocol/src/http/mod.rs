@@ -14,7 +14,7 @@ use crate::{OperatorName, Secret};
 
 pub use agents::{AgentPage, AgentView, ImportLine, ImportResult, MoveRequest};
 pub use audit::{AuditEntry, AuditPage};
-pub use commands::{CommandRequest, CommandView};
+pub use commands::{CommandRequest, CommandView, WaitingAgent, WaitingPage};
 pub use enrol::{EnrolAnswer, EnrolRequest};
 pub use groups::{GroupPage, GroupRename, GroupRequest, GroupView};
 pub use operators::{OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, OperatorView};
