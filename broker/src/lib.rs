@@ -8,6 +8,7 @@ pub mod door;
 pub mod engine;
 pub mod http;
 pub mod init;
+pub mod metrics;
 pub mod mqtt;
 pub mod registry;
 pub mod server;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::door::{self, Door, Limits};
 use crate::engine::{Advertise, Engine};
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// How often expired commands are ended.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub advertise: Advertise,
     /// What the door allows.
     pub limits: Limits,
+    /// What is counted; the store's observer is the same.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A running broker; dropped, it ends all its connections and tasks without waiting for them.
@@ -47,8 +50,8 @@ impl Broker {
     /// # Errors
     /// If a listener does not tell its address.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { listeners, tls, store, clock, advertise, limits } = settings;
-        let engine = Arc::new(Engine::new(store, clock, advertise));
+        let Settings { listeners, tls, store, clock, advertise, limits, metrics } = settings;
+        let engine = Arc::new(Engine::new(store, clock, advertise, metrics));
         let door = Door::new(engine.clone(), tls, limits);
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
         let mut tasks = JoinSet::new();

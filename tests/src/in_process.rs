@@ -13,6 +13,7 @@ use wakemq_broker::clock::Clock;
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
 use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, OPERATOR, Plan, STORE};
+use wakemq_broker::metrics::Metrics;
 use wakemq_broker::server::{Broker, Settings};
 use wakemq_broker::store;
 use wakemq_broker::transport::server_config::server_config;
@@ -63,11 +64,18 @@ impl InProcessBroker {
         let plan = Plan { data: data.clone(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
         init::initialise(&plan, injected.clock.now()).await?;
         let Injected { clock, limits, full } = injected;
-        let store = medium::open(data.join(STORE), &full, clock.now())?;
-        Self::on(dir, store, clock, limits)
+        let metrics = Arc::new(Metrics::new());
+        let store = medium::open(data.join(STORE), &full, clock.now(), metrics.clone())?;
+        Self::on(dir, store, clock, limits, metrics)
     }
 
-    fn on(dir: TempDir, store: Arc<dyn store::Store>, clock: Clock, limits: Limits) -> Result<Self> {
+    fn on(
+        dir: TempDir,
+        store: Arc<dyn store::Store>,
+        clock: Clock,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
         let data = dir.path();
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let endpoints = vec![listener.local_addr()?.to_string()];
@@ -80,6 +88,7 @@ impl InProcessBroker {
             clock,
             advertise: Advertise { endpoints, ca: Some(ca) },
             limits,
+            metrics,
         })?;
         Ok(Self { broker, dir })
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use redb::StorageBackend;
 use redb::backends::FileBackend;
-use wakemq_broker::store::{self, Store};
+use wakemq_broker::store::{self, Observer, Store};
 use wakemq_protocol::Timestamp;
 
 /// What a full disk says: ENOSPC.
@@ -62,7 +62,12 @@ impl StorageBackend for Medium {
 }
 
 /// Opens the store in a file over a medium that `full` fills.
-pub fn open(path: PathBuf, full: &Full, now: Timestamp) -> Result<Arc<dyn Store>> {
+pub fn open(
+    path: PathBuf,
+    full: &Full,
+    now: Timestamp,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<dyn Store>> {
     const CACHE_BYTES: usize = 4 << 20;
     let full = full.clone();
     let open = move || {
@@ -70,5 +75,5 @@ pub fn open(path: PathBuf, full: &Full, now: Timestamp) -> Result<Arc<dyn Store>
         let file = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(Medium { file, full: full.clone() }) as Box<dyn StorageBackend>)
     };
-    Ok(store::open_on(Box::new(open), CACHE_BYTES, now)?)
+    Ok(store::open_on(Box::new(open), CACHE_BYTES, now, observer)?)
 }

@@ -279,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_refused_is_recorded_where_the_publisher_cannot_be_told() {
         let advertise = Advertise { endpoints: Vec::new(), ca: None };
-        let engine = Engine::new(store::memory(), Clock::start(), advertise);
+        let engine = Engine::new(store::memory(), Clock::start(), advertise, Arc::default());
         let who = Operator { name: "erika".parse().unwrap(), role: Role::Admin, scope: GroupPath::root() };
         let mailbox = engine.registry().open("192.0.2.1:1".parse().unwrap());
         let (told, recorded) = (CommandId::from_parts(1, &[1; 10]), CommandId::from_parts(2, &[2; 10]));

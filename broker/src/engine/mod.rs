@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use followers::Followers;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::registry::{Mailbox, Registry};
 use crate::store::Store;
 
@@ -28,6 +29,7 @@ pub struct Engine {
     /// What agents are told at enrolment: where to connect, and the CA.
     pub(crate) advertise: Advertise,
     pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
     followers: Followers,
     /// A write has failed: what was busy with it may have been passed over by connections that looked meanwhile.
     write_failed: AtomicBool,
@@ -37,12 +39,13 @@ pub struct Engine {
 
 impl Engine {
     /// Makes an engine over a store.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, advertise: Advertise) -> Self {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, advertise: Advertise, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             clock,
             advertise,
             registry: Registry::default(),
+            metrics,
             followers: Followers::default(),
             write_failed: AtomicBool::new(false),
             revocations: AtomicU64::new(0),
@@ -52,6 +55,11 @@ impl Engine {
     /// Returns the live connections.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Returns what is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Returns engine time.

@@ -101,7 +101,7 @@ impl Fixture {
         let paris = operator("paris", Role::Admin, "a/paris").await;
         let endpoints = vec!["broker.example:8883".to_owned(), "broker.example:443".to_owned()];
         let ca = Some("-----BEGIN CERTIFICATE-----\n".to_owned());
-        let engine = Arc::new(Engine::new(store, clock, Advertise { endpoints, ca }));
+        let engine = Arc::new(Engine::new(store, clock, Advertise { endpoints, ca }, Arc::default()));
         let draining = watch::Sender::new(false);
         let http = Http::new(engine.clone(), draining.subscribe());
         Self { http, engine, draining, time, admin, viewer, paris }
@@ -335,7 +335,7 @@ async fn golden_refusals_and_health() {
 async fn golden_store_that_fails() {
     let mut it = Fixture::new().await;
     let advertise = Advertise { endpoints: Vec::new(), ca: None };
-    it.engine = Arc::new(Engine::new(Arc::new(Broken), Clock::start(), advertise));
+    it.engine = Arc::new(Engine::new(Arc::new(Broken), Clock::start(), advertise, Arc::default()));
     it.http = Http::new(it.engine.clone(), it.draining.subscribe());
     let token = format!("wme_{}", "A".repeat(43));
     let body = enrol(&token, None, HASH);

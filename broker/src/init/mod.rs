@@ -334,7 +334,7 @@ mod tests {
         let clock = Clock::start();
         let store = store::open(&dir.path().join(STORE), CACHE_BYTES, clock.now()).unwrap();
         let advertise = crate::engine::Advertise { endpoints: Vec::new(), ca: None };
-        let engine = crate::engine::Engine::new(store, clock, advertise);
+        let engine = crate::engine::Engine::new(store, clock, advertise, std::sync::Arc::default());
         let found = engine.authenticate(profile.secret.expose()).await.unwrap();
         let admin = crate::engine::Operator::from_principal(found.unwrap()).unwrap();
         assert_eq!((admin.name.as_str(), admin.role, admin.scope.is_root()), ("admin", Role::Admin, true));

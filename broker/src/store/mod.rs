@@ -14,6 +14,7 @@ mod kv;
 mod logic;
 mod memory;
 mod model;
+mod observer;
 mod redb;
 mod rows;
 mod shared;
@@ -32,6 +33,7 @@ pub use model::{
     AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query,
     Recorded, Role, Rows, Submitted, Transition, Verdict,
 };
+pub use observer::Observer;
 
 /// Makes an empty store in memory, for tests.
 pub fn memory() -> Arc<dyn Store> {
@@ -49,7 +51,17 @@ pub fn create(path: &Path) -> Result<(), StoreError> {
 /// A file that is missing, damaged, of another version or in use is an error that says so, and stays as it is;
 /// only what a crash interrupted is put right. The call reads the whole file, and may block for that long.
 pub fn open(path: &Path, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
-    redb::open(path, cache_bytes, now)
+    open_observed(path, cache_bytes, now, Arc::new(()))
+}
+
+/// Like [`open`], and tells `observer` of each batch.
+pub fn open_observed(
+    path: &Path,
+    cache_bytes: usize,
+    now: Timestamp,
+    observer: Arc<dyn Observer>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    redb::open(path, cache_bytes, now, observer)
 }
 
 /// The future of a store's method.

@@ -111,6 +111,7 @@ impl SlowBroker {
             clock,
             advertise: Advertise { endpoints: vec![address.to_string()], ca: None },
             limits: Limits::default(),
+            metrics: Arc::default(),
         })?;
         let dialer = Dialer::new(address, &data.join(CA))?;
         let profile = load_profile(&data.join(OPERATOR))?;

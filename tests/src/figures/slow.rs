@@ -67,5 +67,5 @@ pub fn open(path: PathBuf, flush: Duration, flushes: &Flushes, now: Timestamp) -
         let file = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(Slow { file, flush, flushes: flushes.clone() }) as Box<dyn StorageBackend>)
     };
-    Ok(store::open_on(Box::new(open), CACHE_BYTES, now)?)
+    Ok(store::open_on(Box::new(open), CACHE_BYTES, now, std::sync::Arc::new(()))?)
 }

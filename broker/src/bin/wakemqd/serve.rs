@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,6 +12,7 @@ use wakemq_broker::config::{self, Config};
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
 use wakemq_broker::init::{self, CONFIG, STORE};
+use wakemq_broker::metrics::Metrics;
 use wakemq_broker::server::{Broker, Settings};
 use wakemq_broker::store;
 use wakemq_broker::transport::server_config::server_config;
@@ -54,10 +56,13 @@ impl Service {
         let clock = Clock::start();
         let (path, cache_bytes, now) = (data.join(STORE), config.store.cache_mib << 20, clock.now());
         let name = path.display().to_string();
-        let store = tokio::task::spawn_blocking(move || store::open(&path, cache_bytes, now))
-            .await
-            .context("opening the store broke off")?
-            .with_context(|| format!("cannot open {name}"))?;
+        let metrics = Arc::new(Metrics::new());
+        let observer = metrics.clone();
+        let store =
+            tokio::task::spawn_blocking(move || store::open_observed(&path, cache_bytes, now, observer))
+                .await
+                .context("opening the store broke off")?
+                .with_context(|| format!("cannot open {name}"))?;
 
         let listeners =
             config.listen.addresses.iter().map(|&address| listen(address)).collect::<Result<Vec<_>, _>>()?;
@@ -75,6 +80,7 @@ impl Service {
             clock,
             advertise: Advertise { endpoints, ca },
             limits: limits(&config.limits, max_connections),
+            metrics,
         })
         .context("the broker cannot start")?;
         announce(broker.local_addrs())?;

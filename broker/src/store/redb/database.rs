@@ -15,15 +15,16 @@ use super::errors::failed;
 use super::medium::{Medium, OpenMedium};
 use super::queue::Queue;
 use super::tables::Snapshot;
-use crate::store::StoreError;
 use crate::store::claims::Claims;
 use crate::store::kv::ReadKv;
 use crate::store::rows;
+use crate::store::{Observer, StoreError};
 
 /// What the writer and the readers share.
 pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) claims: Arc<Claims>,
+    pub(super) observer: Arc<dyn Observer>,
     /// What the medium is, for errors.
     name: String,
     open: Box<OpenMedium>,
@@ -48,6 +49,7 @@ impl Shared {
         open: Box<OpenMedium>,
         cache_bytes: usize,
         claims: Arc<Claims>,
+        observer: Arc<dyn Observer>,
     ) -> Result<Self, StoreError> {
         let looked_at = open_whole(&name, Medium::open_under_sheet(&*open), cache_bytes, true)?;
         drop(looked_at);
@@ -55,6 +57,7 @@ impl Shared {
         Ok(Self {
             queue: Queue::default(),
             claims,
+            observer,
             name,
             open,
             cache_bytes,

@@ -15,13 +15,14 @@ use super::medium::OpenMedium;
 use super::open_named;
 use super::tables::Draft;
 use crate::store::kv::{Table, WriteKv};
-use crate::store::{Store, StoreError, rows};
+use crate::store::{Observer, Store, StoreError, rows};
 
 /// Opens the store in a file.
 pub(in crate::store) fn open(
     path: &Path,
     cache_bytes: usize,
     now: Timestamp,
+    observer: Arc<dyn Observer>,
 ) -> Result<Arc<dyn Store>, StoreError> {
     let name = path.display().to_string();
     match fs::metadata(path) {
@@ -29,7 +30,7 @@ pub(in crate::store) fn open(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing(name)),
         Err(error) => return Err(io_error(&name, &error)),
     }
-    open_named(name, opener(path), cache_bytes, now)
+    open_named(name, opener(path), cache_bytes, now, observer)
 }
 
 /// Makes what opens a file, and opens it again.

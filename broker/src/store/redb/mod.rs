@@ -18,23 +18,23 @@ pub use medium::OpenMedium;
 use self::database::Shared;
 use self::queue::Queued;
 use super::batch::{Job, job};
-use super::claims::Claims;
 use super::kv::ReadKv;
 use super::shared::{Backend, SharedStore};
-use super::{Store, StoreError, logic};
+use super::{Observer, Store, StoreError, logic};
 
 pub(super) use file::{create, open};
 
 /// Opens a store on a medium that `open` opens: at first, and again after each failure of the medium.
 ///
 /// This is how tests and benchmarks put something slow or failing under a store; [`super::open`] opens a file.
-/// The database in it is made by [`super::create`].
+/// The database in it is made by [`super::create`]; `observer` is told of each batch.
 pub fn open_on(
     open: Box<OpenMedium>,
     cache_bytes: usize,
     now: Timestamp,
+    observer: Arc<dyn Observer>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    open_named("on the given medium".into(), open, cache_bytes, now)
+    open_named("on the given medium".into(), open, cache_bytes, now, observer)
 }
 
 fn open_named(
@@ -42,8 +42,9 @@ fn open_named(
     open: Box<OpenMedium>,
     cache_bytes: usize,
     now: Timestamp,
+    observer: Arc<dyn Observer>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let backend = OnDisk::open(name, open, cache_bytes, now)?;
+    let backend = OnDisk::open(name, open, cache_bytes, now, observer)?;
     let claims = backend.shared.claims.clone();
     Ok(Arc::new(SharedStore::new(backend, claims)))
 }
@@ -74,8 +75,9 @@ impl OnDisk {
         open: Box<OpenMedium>,
         cache_bytes: usize,
         now: Timestamp,
+        observer: Arc<dyn Observer>,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared::open(name, open, cache_bytes, Arc::new(Claims::default()))?);
+        let shared = Arc::new(Shared::open(name, open, cache_bytes, Arc::default(), observer)?);
         settle(&shared, now)?;
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn({
             let shared = shared.clone();
@@ -120,7 +122,7 @@ mod tests {
         let path = dir.path().join("store");
         create(&path).unwrap();
         let now = Timestamp::from_unix_ms(0);
-        let backend = OnDisk::open(String::new(), file::opener(&path), 1 << 20, now).unwrap();
+        let backend = OnDisk::open(String::new(), file::opener(&path), 1 << 20, now, Arc::new(())).unwrap();
         let put = |key: &'static [u8]| job(move |batch| batch.put(Table::Meta, key, b"value"));
         let get = |key: &'static [u8]| backend.read(|kv| kv.get(Table::Meta, key)).unwrap();
         let (work, result) = put(b"before");

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::redb::Durability;
+use tokio::time::Instant;
 
 use super::database::Shared;
 use super::errors::failed;
@@ -29,6 +30,7 @@ pub(super) fn run_batch(shared: &Shared, mut jobs: Vec<Queued>) {
     shared.claims.resolve(effects, result.is_ok());
     if result.is_err() {
         shared.note_failure();
+        shared.observer.failed();
         // Before the answers, so that those who go on by reading find it readable.
         if let Err(error) = shared.recover() {
             tracing::warn!(%error, "the store cannot be written");
@@ -57,7 +59,12 @@ fn write(
         let dirty = batch.is_dirty();
         drop(draft);
         match (result, unwritable) {
-            (Ok(()), None) if dirty => txn.commit().map_err(failed),
+            (Ok(()), None) if dirty => {
+                let begun = Instant::now();
+                txn.commit().map_err(failed)?;
+                shared.observer.flushed(jobs.len(), begun.elapsed());
+                Ok(())
+            }
             (Ok(()), Some(error)) if dirty => {
                 txn.abort().map_err(failed)?;
                 Err(error)

@@ -42,7 +42,7 @@ impl Recorder {
     fn open(&self) -> Arc<dyn Store> {
         let medium = self.clone();
         let open = move || Ok(Box::new(medium.clone()) as Box<dyn StorageBackend>);
-        store::open_on(Box::new(open), CACHE_BYTES, at(100)).expect("it opens after a crash")
+        store::open_on(Box::new(open), CACHE_BYTES, at(100), Arc::new(())).expect("it opens after a crash")
     }
 
     fn steps(&self) -> usize {

@@ -83,7 +83,7 @@ pub(super) fn open_faulty(path: &Path, faults: &Arc<Faults>) -> Arc<dyn Store> {
         let file = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(Faulty { file, faults: faults.clone() }) as Box<dyn StorageBackend>)
     };
-    store::open_on(Box::new(open), CACHE_BYTES, at(0)).unwrap()
+    store::open_on(Box::new(open), CACHE_BYTES, at(0), Arc::new(())).unwrap()
 }
 
 async fn faulty_bench() -> (tempfile::TempDir, Arc<Faults>, Bench) {

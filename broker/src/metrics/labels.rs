@@ -1,0 +1,309 @@
+//! The labels, and all values that each can have.
+
+use axum::http::StatusCode;
+use wakemq_core::packet::ReasonCode;
+use wakemq_protocol::CommandState;
+
+/// A label whose values are all known.
+pub trait Label: Copy + 'static {
+    /// Its name.
+    const NAME: &'static str;
+    /// All its values.
+    const ALL: &'static [Self];
+
+    /// Returns the value as it is shown.
+    fn word(self) -> &'static str;
+
+    /// Returns the value's place in [`ALL`](Self::ALL).
+    fn index(self) -> usize;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident($label:literal) { $($(#[$value_doc:meta])* $value:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$value_doc])* $value,)*
+        }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$value,)*];
+
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)*
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// What an open connection is.
+    Connection("kind") {
+        /// An agent's.
+        Agent = "agent",
+        /// An operator's.
+        Operator = "operator",
+        /// One that speaks HTTP.
+        Http = "http",
+        /// One of which that is not known yet.
+        Handshaking = "handshaking",
+    }
+}
+
+label! {
+    /// What was let in.
+    Admitted("kind") {
+        /// An agent.
+        Agent = "agent",
+        /// An operator.
+        Operator = "operator",
+        /// A connection that speaks HTTP; its requests are judged one by one.
+        Http = "http",
+    }
+}
+
+label! {
+    /// Why a connection was not let in.
+    Refused("reason") {
+        /// There were too many.
+        TooManyConnections = "too_many_connections",
+        /// The first bytes were not TLS.
+        NotTls = "not_tls",
+        /// The TLS handshake failed.
+        TlsFailure = "tls_failure",
+        /// The TLS handshake did not end in time.
+        HandshakeTimeout = "handshake_timeout",
+        /// The client closed, or was lost, before it was let in.
+        Left = "left",
+        /// Neither MQTT nor HTTP was spoken.
+        UnknownProtocol = "unknown_protocol",
+        /// No CONNECT came in time.
+        ConnectTimeout = "connect_timeout",
+        /// The first packet was no valid CONNECT.
+        Malformed = "malformed",
+        /// The CONNECT asks for what this broker does not have: its version, an authentication method, a will's
+        /// quality of service.
+        Unsupported = "unsupported",
+        /// Unknown user name or wrong secret.
+        WrongSecret = "wrong_secret",
+        /// The same, from a source with too many refusals that are being delayed.
+        Throttled = "throttled",
+        /// The client id, or the will's topic, is not the client's own.
+        NotAllowed = "not_allowed",
+        /// The identity is cloned, and has to wait.
+        Cloned = "cloned",
+        /// The store cannot be read.
+        Store = "store",
+        /// The broker stops.
+        Draining = "draining",
+    }
+}
+
+label! {
+    /// How an MQTT connection ended that had been let in.
+    Ended("reason") {
+        /// The client said so.
+        Left = "left",
+        /// The bytes ended.
+        Lost = "lost",
+        /// Nothing came for one and a half keep-alives.
+        KeepAlive = "keep_alive",
+        /// A newer connection took over.
+        TakenOver = "taken_over",
+        /// What came was no valid packet.
+        Malformed = "malformed",
+        /// A valid packet came where it must not.
+        Protocol = "protocol",
+        /// It was not allowed, or not any more.
+        NotAllowed = "not_allowed",
+        /// More was waiting for the client than it read.
+        Overrun = "overrun",
+        /// The store could not be written.
+        Store = "store",
+        /// The broker stops.
+        Draining = "draining",
+        /// None of these.
+        Other = "other",
+    }
+}
+
+label! {
+    /// Why a command was not accepted.
+    SubmissionRefused("reason") {
+        /// It cannot be read, or a value in it is not allowed.
+        Invalid = "invalid",
+        /// The operator may not command the target, or nobody may ask for this.
+        NotAllowed = "not_allowed",
+        /// There is no such agent or group.
+        UnknownTarget = "unknown_target",
+        /// Its id was given to another command.
+        Conflict = "conflict",
+        /// Too many commands are pending for the target.
+        Full = "full",
+        /// It was accepted, but too many commands are followed for its publisher to be told of it.
+        Unfollowed = "unfollowed",
+        /// The store could not be written.
+        Store = "store",
+    }
+}
+
+label! {
+    /// What became of an agent's receipt.
+    ReceiptFate("fate") {
+        /// It took effect, or had done so before.
+        Applied = "applied",
+        /// The command had ended before, otherwise.
+        Late = "late",
+        /// The command is unknown, or not the agent's.
+        Unknown = "unknown",
+    }
+}
+
+label! {
+    /// Why an event did not get onto the bus.
+    Dropped("reason") {
+        /// The queue in front of the bus was full.
+        QueueFull = "queue_full",
+        /// The bus had died and was not built anew yet.
+        BusDown = "bus_down",
+    }
+}
+
+label! {
+    /// The class of an HTTP status (RFC 9110 §15).
+    StatusClass("status") {
+        /// Informational.
+        Informational = "1xx",
+        /// Successful.
+        Successful = "2xx",
+        /// Redirection.
+        Redirection = "3xx",
+        /// The client is at fault.
+        ClientError = "4xx",
+        /// The broker is.
+        ServerError = "5xx",
+    }
+}
+
+impl Label for CommandState {
+    const NAME: &'static str = "state";
+    const ALL: &'static [Self] = &[
+        Self::Queued,
+        Self::Sent,
+        Self::Acknowledged,
+        Self::Done,
+        Self::Failed,
+        Self::Refused,
+        Self::Superseded,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a refused CONNECT counts as; every other reason is [`Refused::Malformed`].
+const REFUSED: &[(ReasonCode, Refused)] = &[
+    (ReasonCode::UnsupportedProtocolVersion, Refused::Unsupported),
+    (ReasonCode::BadAuthenticationMethod, Refused::Unsupported),
+    (ReasonCode::RetainNotSupported, Refused::Unsupported),
+    (ReasonCode::QoSNotSupported, Refused::Unsupported),
+    (ReasonCode::BadUserNameOrPassword, Refused::WrongSecret),
+    (ReasonCode::ClientIdentifierNotValid, Refused::NotAllowed),
+    (ReasonCode::NotAuthorized, Refused::NotAllowed),
+    (ReasonCode::ConnectionRateExceeded, Refused::Cloned),
+    (ReasonCode::ServerUnavailable, Refused::Store),
+    (ReasonCode::ServerShuttingDown, Refused::Draining),
+];
+
+/// What an end counts as; every other reason is [`Ended::Other`].
+const ENDED: &[(ReasonCode, Ended)] = &[
+    (ReasonCode::Success, Ended::Left),
+    (ReasonCode::KeepAliveTimeout, Ended::KeepAlive),
+    (ReasonCode::SessionTakenOver, Ended::TakenOver),
+    (ReasonCode::MalformedPacket, Ended::Malformed),
+    (ReasonCode::PacketTooLarge, Ended::Malformed),
+    (ReasonCode::ProtocolError, Ended::Protocol),
+    (ReasonCode::NotAuthorized, Ended::NotAllowed),
+    (ReasonCode::QuotaExceeded, Ended::Overrun),
+    (ReasonCode::ServerUnavailable, Ended::Store),
+    (ReasonCode::ServerShuttingDown, Ended::Draining),
+];
+
+fn look_up<T: Copy>(table: &[(ReasonCode, T)], reason: ReasonCode, other: T) -> T {
+    table.iter().find(|(known, _)| *known == reason).map_or(other, |(_, value)| *value)
+}
+
+impl Refused {
+    /// Returns what a CONNECT that was refused with this reason counts as.
+    pub fn of_connect(reason: ReasonCode) -> Self {
+        look_up(REFUSED, reason, Self::Malformed)
+    }
+}
+
+impl Ended {
+    /// Returns what an end for this reason counts as.
+    pub fn of(reason: ReasonCode) -> Self {
+        look_up(ENDED, reason, Self::Other)
+    }
+}
+
+impl StatusClass {
+    /// Returns the class of a status.
+    pub fn of(status: StatusCode) -> Self {
+        match status.as_u16() {
+            ..200 => Self::Informational,
+            200..300 => Self::Successful,
+            300..400 => Self::Redirection,
+            400..500 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<L: Label + PartialEq + std::fmt::Debug>() {
+        for (place, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), place, "{label:?}");
+            let snake = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(label.word().chars().all(snake), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn every_value_finds_its_own_place() {
+        check::<Connection>();
+        check::<Admitted>();
+        check::<Refused>();
+        check::<Ended>();
+        check::<SubmissionRefused>();
+        check::<ReceiptFate>();
+        check::<Dropped>();
+        check::<StatusClass>();
+        check::<CommandState>();
+    }
+
+    #[test]
+    fn a_status_is_of_the_class_of_its_first_digit() {
+        for status in [100, 101, 200, 204, 299, 304, 401, 499, 500, 503] {
+            let class = StatusClass::of(StatusCode::from_u16(status).unwrap());
+            assert!(class.word().starts_with(&(status / 100).to_string()), "{status}");
+        }
+    }
+}
