@@ -23,6 +23,7 @@ pub mod login;
 mod operator;
 pub mod packet;
 mod publish_rate;
+mod throttle;
 
 pub use agent::{AgentAction, AgentSession};
 pub use clones::{CloneVerdict, Clones, Instance};
@@ -31,3 +32,4 @@ pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
 pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest};
 pub use publish_rate::PublishRate;
+pub use throttle::{Judged, Penalty, Source, Throttle};
