@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::door::{self, Door, Limits};
+use crate::door::{self, Door, Limits, Serves};
 use crate::engine::{Advertise, Engine};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -22,6 +22,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Where it listens; see [`crate::transport::socket::listen`].
     pub listeners: Vec<TcpListener>,
+    /// Where it listens for administrators: see [`Serves::Admin`].
+    pub admin: Vec<TcpListener>,
     /// Certificate, key and versions; see [`crate::transport::server_config::server_config`].
     pub tls: Arc<ServerConfig>,
     /// Where everything is kept.
@@ -41,6 +43,7 @@ pub struct Broker {
     engine: Arc<Engine>,
     door: Arc<Door>,
     addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
 }
 
@@ -50,23 +53,32 @@ impl Broker {
     /// # Errors
     /// If a listener does not tell its address.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { listeners, tls, store, clock, advertise, limits, metrics } = settings;
+        let Settings { listeners, admin, tls, store, clock, advertise, limits, metrics } = settings;
         let engine = Arc::new(Engine::new(store, clock, advertise, metrics));
         let door = Door::new(engine.clone(), tls, limits);
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let addresses = addresses(&listeners)?;
+        let admin_addresses = self::addresses(&admin)?;
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(door::listen(door.clone(), listener));
+            tasks.spawn(door::listen(door.clone(), listener, Serves::Clients));
+        }
+        for listener in admin {
+            tasks.spawn(door::listen(door.clone(), listener, Serves::Admin));
         }
         let timers = door.clone();
         tasks.spawn(async move { timers.run_timers().await });
         tasks.spawn(sweep(engine.clone()));
-        Ok(Self { engine, door, addresses, tasks })
+        Ok(Self { engine, door, addresses, admin_addresses, tasks })
     }
 
     /// Returns the addresses that are listened on.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Returns the addresses that are listened on for administrators.
+    pub fn admin_addrs(&self) -> &[SocketAddr] {
+        &self.admin_addresses
     }
 
     /// Returns the engine.
@@ -95,6 +107,10 @@ impl Drop for Broker {
         self.tasks.abort_all();
         self.door.close();
     }
+}
+
+fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 /// Ends what has expired, and looks at the wall clock.

@@ -37,8 +37,16 @@ impl Running {
     }
 
     fn address(&mut self) -> String {
+        self.said("listening ")
+    }
+
+    fn admin(&mut self) -> String {
+        self.said("admin ")
+    }
+
+    fn said(&mut self, word: &str) -> String {
         let line = self.line();
-        line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+        line.strip_prefix(word).unwrap_or_else(|| panic!("{line:?}")).to_owned()
     }
 
     fn terminate(mut self) -> (Option<i32>, String) {
@@ -79,9 +87,10 @@ fn init_then_run_then_an_orderly_end() {
     assert_eq!(code, Some(3));
     assert!(told.contains("initialised already") && told.contains("hint: "), "{told}");
 
-    let run = ["run", "--data", data, "--listen", "127.0.0.1:0", "--listen", "[::1]:0"];
+    let run =
+        ["run", "--data", data, "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--admin", "127.0.0.1:0"];
     let mut running = Running::start(&run);
-    let addresses = [running.address(), running.address()];
+    let addresses = [running.address(), running.address(), running.admin()];
     for address in &addresses {
         std::net::TcpStream::connect(address).expect("it listens once it says so");
     }
@@ -105,6 +114,10 @@ fn init_then_run_then_an_orderly_end() {
         output(&["run", "--data", data, "--listen", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(code, Some(1));
     assert!(told.contains("hint: another program listens there"), "{told}");
+    let taken = taken.local_addr().unwrap().to_string();
+    let (code, _, told) = output(&["run", "--data", data, "--listen", "127.0.0.1:0", "--admin", &taken]);
+    assert_eq!(code, Some(1));
+    assert!(told.contains(&taken), "{told}");
 }
 
 #[test]
@@ -121,7 +134,14 @@ fn a_wrong_configuration_starts_nothing() {
         assert!(told.contains("w.toml:2:1: ") && told.contains("`max_connections`"), "{told}");
     }
     std::fs::write(&file, "[limits]\nmax_connections = 5\n").unwrap();
-    assert_eq!(output(&["check-config", text(&file)]).0, Some(0));
+    assert_eq!(
+        output(&["check-config", text(&file)]),
+        (Some(0), format!("{}: ok\n", text(&file)), String::new())
+    );
+    std::fs::write(&file, "[listen]\nadmin = [\"0.0.0.0:9883\"]\n").unwrap();
+    let (code, out, told) = output(&["check-config", text(&file)]);
+    assert_eq!((code, out), (Some(0), format!("{}: ok\n", text(&file))));
+    assert!(told.starts_with("warning: the admin address 0.0.0.0:9883 can be reached"), "{told}");
     let (code, _, told) = output(&["run", "--data", text(&data), "--config", text(&dir.path().join("none"))]);
     assert_eq!(code, Some(2));
     assert!(told.contains("none: cannot be read"), "{told}");
@@ -146,6 +166,7 @@ fn dev_says_three_lines_to_copy_and_starts_again_on_what_it_made() {
     for _ in 0..2 {
         let mut running = Running::start(&["dev", "--data", text(&data), "--listen", "127.0.0.1:0"]);
         let address = running.address();
+        running.admin();
         assert!(running.line().starts_with('#'));
         let lines = [running.line(), running.line(), running.line()];
         assert!(lines[0].contains(" enrol ") && lines[0].contains(&address), "{lines:?}");

@@ -87,6 +87,11 @@ impl BrokerProcess {
         self.address
     }
 
+    /// Returns where it listens for administrators: another port after each start.
+    pub async fn admin(&self) -> Result<SocketAddr> {
+        said(&self.process, "admin ").await
+    }
+
     /// Returns the process, to look at its log.
     pub fn process(&self) -> &Process {
         &self.process
@@ -171,18 +176,25 @@ pub async fn init(data: &Path) -> Result<()> {
 /// Starts `wakemqd run`, and does not wait for anything.
 pub fn run(data: &Path, address: SocketAddr) -> Result<Process> {
     let mut command = Command::new(&Programs::get()?.wakemqd);
-    command.args(["run", "--log", "debug", "--listen", &address.to_string(), "--data"]).arg(data);
+    command
+        .args(["run", "--log", "debug", "--listen", &address.to_string(), "--admin", "127.0.0.1:0", "--data"])
+        .arg(data);
     Process::start("wakemqd", command)
 }
 
 /// Waits until a broker says where it listens.
 pub async fn listening(process: &Process) -> Result<SocketAddr> {
+    said(process, "listening ").await
+}
+
+/// Waits for an address on standard output.
+async fn said(process: &Process, word: &str) -> Result<SocketAddr> {
     process
-        .wait_line("a line `listening ADDR`", |line| {
+        .wait_line(&format!("a line `{word}ADDR`"), |line| {
             if line.stream != Stream::Out {
                 return None;
             }
-            line.text.strip_prefix("listening ")?.parse().ok()
+            line.text.strip_prefix(word)?.parse().ok()
         })
         .await
 }

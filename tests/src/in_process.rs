@@ -83,6 +83,7 @@ impl InProcessBroker {
         let ca = std::fs::read_to_string(data.join(CA))?;
         let broker = Broker::start(Settings {
             listeners: vec![listener],
+            admin: vec![listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?],
             tls: server_config(&data.join(CERTIFICATE), &data.join(KEY))?,
             store,
             clock,
@@ -96,6 +97,11 @@ impl InProcessBroker {
     /// Returns where it listens.
     pub fn address(&self) -> Result<SocketAddr> {
         self.broker.local_addrs().first().copied().context("it listens nowhere")
+    }
+
+    /// Returns where it listens for administrators.
+    pub fn admin(&self) -> Result<SocketAddr> {
+        self.broker.admin_addrs().first().copied().context("it has no admin door")
     }
 
     /// Returns the path of the CA.

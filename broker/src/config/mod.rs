@@ -6,7 +6,7 @@ mod endpoint;
 mod error;
 mod value;
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -16,7 +16,10 @@ pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::ConfigError;
 pub use value::Level;
 
-use value::{addresses, ranged};
+use value::{addresses, addresses_or_none, ranged};
+
+/// Where the administrators' door is by default: on this machine alone.
+pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9883);
 
 /// The commented example, with every key at its default.
 pub const EXAMPLE: &str = include_str!("../../wakemqd.example.toml");
@@ -46,6 +49,9 @@ pub struct Listen {
     /// Where to listen.
     #[serde(deserialize_with = "addresses")]
     pub addresses: Vec<SocketAddr>,
+    /// Where to listen for what administrators alone are to reach.
+    #[serde(deserialize_with = "addresses_or_none")]
+    pub admin: Vec<SocketAddr>,
 }
 
 /// `[advertise]`: what agents are told when they enrol.
@@ -116,7 +122,8 @@ pub struct Log {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { addresses: [8883, 443].map(|port| (Ipv6Addr::UNSPECIFIED, port).into()).to_vec() }
+        let addresses = [8883, 443].map(|port| (Ipv6Addr::UNSPECIFIED, port).into()).to_vec();
+        Self { addresses, admin: vec![ADMIN] }
     }
 }
 
@@ -169,6 +176,18 @@ impl Config {
     /// See [`load`](Self::load).
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::at(path, text, &error))
+    }
+
+    /// Returns what is allowed, and probably not meant.
+    pub fn warnings(&self) -> Vec<String> {
+        let open = self.listen.admin.iter().filter(|address| !address.ip().to_canonical().is_loopback());
+        open.map(|address| {
+            format!(
+                "the admin address {address} can be reached from other machines: whoever reaches it reads \
+                 /metrics without a secret"
+            )
+        })
+        .collect()
     }
 
     /// Returns where agents are told to connect, `HOST:PORT`, given the addresses that are really listened on
@@ -233,6 +252,8 @@ mod tests {
             ("[limits]\nkeep_alive_max_secs = 70000\n", "dir/w.toml:2:23: ", "5 to 65535"),
             ("[listen]\naddresses = [\"[::]:1\", \"broker:8883\"]\n", "dir/w.toml:2:24: ", "IP:PORT"),
             ("[listen]\naddresses = []\n", "dir/w.toml:2:13: ", "at least one"),
+            ("[listen]\nadmin = [9883]\n", "dir/w.toml:2:10: ", "a text"),
+            ("[listen]\nadmin = [\"localhost:1\"]\n", "dir/w.toml:2:10: ", "IP:PORT"),
             ("[advertise]\nendpoints = [\n  \"ok\",\n  \"https://x\",\n]\n", "dir/w.toml:4:3: ", "HOST:PORT"),
             ("[log]\nlevel = \"loud\"\n", "dir/w.toml:2:9: ", "`debug`"),
             ("[tls\n", "dir/w.toml:1:5: ", "`]`"),
@@ -241,6 +262,21 @@ mod tests {
             let told = refused(text);
             assert!(told.starts_with(place) && told.contains(word), "{text:?} gave {told:?}");
         }
+    }
+
+    #[test]
+    fn an_admin_door_that_others_reach_is_warned_of() {
+        let warnings = |text: &str| Config::parse(text, Path::new("x")).unwrap().warnings();
+        for text in [
+            "",
+            "[listen]\nadmin = []\n",
+            "[listen]\nadmin = ['127.0.0.2:1', '[::1]:1', '[::ffff:127.0.0.1]:1']\n",
+        ] {
+            assert_eq!(warnings(text), [""; 0], "{text}");
+        }
+        let warned = warnings("[listen]\nadmin = ['0.0.0.0:9883', '[::1]:1', '192.0.2.1:1']\n");
+        assert_eq!(warned.len(), 2);
+        assert!(warned[0].contains("0.0.0.0:9883") && warned[1].contains("192.0.2.1:1"), "{warned:?}");
     }
 
     #[test]

@@ -52,10 +52,19 @@ impl<const MIN: u64, const MAX: u64, T: TryFrom<u64>> Visitor<'_> for Ranged<MIN
 
 /// Reads a list of addresses with at least one.
 pub(super) fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let addresses = Vec::<Address>::deserialize(deserializer)?;
+    let addresses = addresses_or_none(deserializer)?;
     if addresses.is_empty() {
         return Err(D::Error::custom("at least one address is needed"));
     }
+    Ok(addresses)
+}
+
+/// Reads a list of addresses.
+pub(super) fn addresses_or_none<'de, D>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let addresses = Vec::<Address>::deserialize(deserializer)?;
     Ok(addresses.into_iter().map(|address| address.0.0).collect())
 }
 

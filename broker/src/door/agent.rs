@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wakemq_core::{AgentAction, AgentSession};
 
 use super::Door;
+use super::counted::AgentDoor;
 use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
 use crate::registry::{Letter, Mail, Mailbox};
@@ -15,7 +16,7 @@ use crate::transport::timers::TimerId;
 
 /// All that belongs to one connected agent, in one box: its task is little more than a pointer to it.
 pub(super) struct Connection<S> {
-    door: Arc<Door>,
+    door: AgentDoor,
     wire: Wire<S>,
     session: AgentSession,
     mailbox: Arc<Mailbox>,
@@ -33,6 +34,7 @@ impl<S: Io> Connection<S> {
         mailbox: Arc<Mailbox>,
     ) -> Box<Self> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
+        let door = AgentDoor::new(door);
         Box::new(Self { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None })
     }
 
@@ -113,6 +115,7 @@ impl<S: Io> Connection<S> {
                 }
                 AgentAction::Close(end) => return ControlFlow::Break(end.into()),
                 AgentAction::Pause { until_ms } => {
+                    self.door.metrics().agent_pauses.inc();
                     self.paused_until_ms = Some(until_ms);
                     self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), until_ms);
                 }
@@ -199,6 +202,7 @@ impl<S: Io> Connection<S> {
         let Self { door, mailbox, .. } = &*self;
         let agent = self.session.agent().clone();
         tracing::debug!(%agent, address = %mailbox.address(), %ending, "connection ends");
+        door.metrics().disconnections.of(ending.counts_as()).inc();
         door.timers.cancel(self.timer, mailbox.id());
         door.engine.registry().close(mailbox);
         if let Err(error) = door.engine.depart(&agent, mailbox, self.epoch).await {

@@ -4,6 +4,7 @@ use wakemq_core::End;
 use wakemq_core::packet::{ReasonCode, ServerPacket};
 
 use super::wire::WireEnd;
+use crate::metrics::Ended;
 use crate::mqtt::DecodeError;
 
 /// How a connection ends.
@@ -43,6 +44,16 @@ impl Ending {
                 user_properties: vec![("wakemq-return".to_owned(), return_secs.to_string())],
             }),
             Self::Session(_) | Self::Lost(_) => None,
+        }
+    }
+}
+
+impl Ending {
+    /// Returns what it counts as.
+    pub(super) fn counts_as(&self) -> Ended {
+        match self {
+            Self::Lost(_) => Ended::Lost,
+            Self::Session(end) => Ended::of(end.reason),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Accepting connections.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Door;
+use super::{Door, Serves};
+use crate::metrics::Refused;
 use crate::transport::socket;
 
 /// How long to wait after the system gave no connection, most likely for want of descriptors.
@@ -15,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Accepts connections until the door drains.
-pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener) {
+pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener, serves: Serves) {
     let mut draining = door.draining.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -23,7 +25,7 @@ pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener) {
             _ = draining.wait_for(|draining| *draining) => return,
         };
         match accepted {
-            Ok((stream, address)) => admit(&door, stream, address),
+            Ok((stream, address)) => admit(&door, stream, address, serves),
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted at the moment");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -32,38 +34,47 @@ pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener) {
     }
 }
 
-fn admit(door: &Arc<Door>, stream: TcpStream, address: std::net::SocketAddr) {
-    let place = Place::take(door.clone());
-    let Some(place) = place else {
-        tracing::warn!(%address, max = door.limits.max_connections, "refused: too many connections");
+fn admit(door: &Arc<Door>, stream: TcpStream, address: SocketAddr, serves: Serves) {
+    let places = door.places(serves);
+    let Some(place) = places.take() else {
+        door.metrics().refusals.of(Refused::TooManyConnections).inc();
+        tracing::warn!(%address, max = places.max, "refused: too many connections");
         return;
     };
     if let Err(error) = socket::accepted(&stream, USER_TIMEOUT) {
         tracing::debug!(%address, %error, "the peer was gone at once");
         return;
     }
-    let served = door.clone().serve(stream, address);
+    let served = door.clone().serve_as(stream, address, serves);
     door.tasks.spawn(async move {
         served.await;
         drop(place);
     });
 }
 
-/// One of the places that `max_connections` allows; given back when dropped.
-struct Place(Arc<Door>);
+/// How many connections may be open at a time, and are.
+pub(super) struct Places {
+    max: usize,
+    taken: AtomicUsize,
+}
 
-impl Place {
-    fn take(door: Arc<Door>) -> Option<Self> {
-        let max = door.limits.max_connections;
-        let taken = door
-            .connections
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < max).then_some(n + 1));
-        taken.is_ok().then(|| Self(door))
+impl Places {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, taken: AtomicUsize::new(0) })
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let one_more = |n| (n < self.max).then_some(n + 1);
+        let taken = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        taken.is_ok().then(|| Place(self.clone()))
     }
 }
 
+/// One of the places; given back when dropped.
+struct Place(Arc<Places>);
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use wakemq_core::login::{Claimed, Login, Refused, refusal, wrong_secret};
+use wakemq_core::login::{Claimed, Login, refusal, wrong_secret};
 use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
 use wakemq_core::{AgentSession, OperatorSession, login};
 use wakemq_protocol::AgentId;
 use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
 
 use super::wire::{Io, Wire, WireEnd};
-use super::{Door, agent, operator};
-use crate::engine::Operator;
+use super::{Door, Session, agent, operator};
+use crate::engine::{Answer, Operator};
+use crate::metrics::Refused;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
 use crate::registry::{Arrival, Mailbox};
 use crate::store::{Principal, Role};
@@ -27,19 +28,13 @@ enum First {
     Bad(DecodeError),
 }
 
-/// A connection whose CONNECT was accepted.
-pub(super) enum Session<S> {
-    Agent(Box<agent::Connection<S>>),
-    Operator(Box<operator::Connection<S>>),
-}
-
 /// Takes the CONNECT, which must have come by `deadline`; says why not, and closes, if nobody is let in.
 pub(super) async fn login<S: Io>(
     door: &Arc<Door>,
     mut wire: Box<Wire<S>>,
     address: SocketAddr,
     deadline: Instant,
-) -> Option<Session<S>> {
+) -> Result<Session<S>, Refused> {
     let connect = match timeout_at(deadline, read_connect(&mut wire)).await {
         Ok(Ok(First::Connect(connect))) => connect,
         Ok(Ok(First::Bad(error))) => {
@@ -49,16 +44,16 @@ pub(super) async fn login<S: Io>(
                 ServerPacket::ConnAck(*refusal(error.reason, error.detail))
             });
             wire.farewell(answer).await;
-            return None;
+            return Err(Refused::of_connect(error.reason));
         }
         Ok(Err(end)) => {
             tracing::debug!(%address, %end, "ended before CONNECT");
-            return None;
+            return Err(end.counts_as());
         }
         Err(_) => {
             tracing::debug!(%address, "no CONNECT in time");
             wire.farewell(None).await;
-            return None;
+            return Err(Refused::ConnectTimeout);
         }
     };
     wire.set_peer(Peer::of(&connect));
@@ -69,18 +64,31 @@ pub(super) async fn login<S: Io>(
     }
     match admit(door, &mut wire, *connect, &mailbox).await {
         Ok(Admitted::Agent(session)) => {
-            Some(Session::Agent(agent::Connection::new(door.clone(), *wire, session, mailbox)))
+            Ok(Session::Agent(agent::Connection::new(door.clone(), *wire, session, mailbox)))
         }
-        Ok(Admitted::Operator(who, session, client_id)) => Some(Session::Operator(
-            operator::Connection::new(door.clone(), *wire, who, session, client_id, mailbox),
-        )),
+        Ok(Admitted::Operator(who, session, client_id)) => Ok(Session::Operator(operator::Connection::new(
+            door.clone(),
+            *wire,
+            who,
+            session,
+            client_id,
+            mailbox,
+        ))),
         Err(refused) => {
             door.engine.registry().close(&mailbox);
             tracing::warn!(
                 %address, reason = refused.reason.text(), text = refused.reason_string, "refused a CONNECT"
             );
+            let reason = refused.reason;
+            if reason == ReasonCode::BadUserNameOrPassword
+                && door.engine.wrong_secret(address.ip(), &door.draining.subscribe()).await
+                    == Answer::Withhold
+            {
+                // No farewell: that takes what somebody costs who has just cost enough.
+                return Err(Refused::Throttled);
+            }
             wire.farewell(Some(ServerPacket::ConnAck(*refused))).await;
-            None
+            Err(Refused::of_connect(reason))
         }
     }
 }
@@ -121,7 +129,7 @@ async fn admit<S: Io>(
     wire: &mut Wire<S>,
     connect: Connect,
     mailbox: &Arc<Mailbox>,
-) -> Result<Admitted, Refused> {
+) -> Result<Admitted, login::Refused> {
     let login = login::read(connect)?;
     let revocations = door.engine.revocations();
     let principal = authenticate(door, &login).await?;
@@ -170,7 +178,7 @@ async fn admit<S: Io>(
 }
 
 /// Proves the secret, and that it is the one of whom the user name claims.
-async fn authenticate(door: &Door, login: &Login) -> Result<Principal, Refused> {
+async fn authenticate(door: &Door, login: &Login) -> Result<Principal, login::Refused> {
     let password = login.connect.password.as_deref().unwrap_or_default();
     let presented = std::str::from_utf8(password).map_err(|_| wrong_secret())?;
     let found = door.engine.authenticate(presented).await.map_err(|error| {
@@ -193,7 +201,7 @@ fn arrive(
     agent: &AgentId,
     mailbox: &Arc<Mailbox>,
     instance: Option<&str>,
-) -> Result<(), Refused> {
+) -> Result<(), login::Refused> {
     let instance = instance.map(|instance| {
         let mut hasher = DefaultHasher::new();
         instance.hash(&mut hasher);

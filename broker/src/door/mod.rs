@@ -5,6 +5,7 @@
 //! engine.
 
 mod agent;
+mod counted;
 mod ending;
 mod listener;
 mod login;
@@ -15,8 +16,8 @@ mod tests;
 mod timers;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -28,6 +29,8 @@ use wakemq_core::packet::ReasonCode;
 
 use crate::engine::Engine;
 use crate::http::Http;
+use crate::metrics::{Metrics, Refused};
+use crate::transport::stream::TlsStream;
 
 pub(crate) use listener::listen;
 pub use wire::Io;
@@ -65,6 +68,26 @@ impl Default for Limits {
     }
 }
 
+/// Most connections at a time to the administrators' door. They are counted apart, so that who wants to know what
+/// is wrong gets in when all other places are taken.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// What a listener's connections are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// MQTT and HTTP, to agents and operators.
+    Clients,
+    /// HTTP alone, and what belongs to administrators too: `/metrics`.
+    Admin,
+}
+
+/// A connection that was let in.
+enum Session<S> {
+    Agent(Box<agent::Connection<S>>),
+    Operator(Box<operator::Connection<S>>),
+    Http(Box<TlsStream<S>>),
+}
+
 /// What all connections of a broker share.
 pub struct Door {
     engine: Arc<Engine>,
@@ -73,7 +96,8 @@ pub struct Door {
     limits: Limits,
     timers: timers::Timers,
     handshakes: Semaphore,
-    connections: AtomicUsize,
+    places: Arc<listener::Places>,
+    admin_places: Arc<listener::Places>,
     tasks: TaskTracker,
     draining: watch::Sender<bool>,
 }
@@ -87,7 +111,8 @@ impl Door {
             http: Http::new(engine.clone(), draining.subscribe()),
             timers: timers::Timers::new(now_ms),
             handshakes: Semaphore::new(limits.handshakes_in_progress),
-            connections: AtomicUsize::new(0),
+            places: listener::Places::new(limits.max_connections),
+            admin_places: listener::Places::new(ADMIN_CONNECTIONS_MAX),
             tasks: TaskTracker::new(),
             draining,
             engine,
@@ -96,19 +121,45 @@ impl Door {
         })
     }
 
-    /// Serves one connection to its end; in-memory streams are as good as sockets.
-    pub async fn serve<S: Io>(self: Arc<Self>, io: S, address: std::net::SocketAddr) {
+    /// Serves one connection to its end, as one of [`Serves::Clients`]; in-memory streams are as good as sockets.
+    pub async fn serve<S: Io>(self: Arc<Self>, io: S, address: SocketAddr) {
+        self.serve_as(io, address, Serves::Clients).await;
+    }
+
+    /// Serves one connection to its end.
+    pub async fn serve_as<S: Io>(self: Arc<Self>, io: S, address: SocketAddr, serves: Serves) {
         // Every stage but the parked one is boxed: what it needs is gone afterwards, and not part of the task.
-        match Box::pin(opening::open(&self, io, address)).await {
-            Ok(opening::Opened::Mqtt(wire, deadline)) => {
-                match Box::pin(login::login(&self, wire, address, deadline)).await {
-                    Some(login::Session::Agent(connection)) => connection.run().await,
-                    Some(login::Session::Operator(connection)) => Box::pin(connection.run()).await,
-                    None => {}
-                }
+        match Box::pin(self.let_in(io, address, serves)).await {
+            Ok(Session::Agent(connection)) => connection.run().await,
+            Ok(Session::Operator(connection)) => Box::pin(connection.run()).await,
+            Ok(Session::Http(stream)) => {
+                let serving = async {
+                    let door = counted::HttpDoor::new(self.clone());
+                    door.http.serve_as(*stream, address, serves).await;
+                };
+                Box::pin(serving).await;
             }
-            Ok(opening::Opened::Http(stream)) => Box::pin(self.http.serve_connection(*stream, address)).await,
-            Err(error) => tracing::debug!(%address, %error, "a connection ended before it said anything"),
+            Err(refused) => {
+                self.metrics().refusals.of(refused).inc();
+            }
+        }
+    }
+
+    /// Takes a connection from its first byte to the moment when it is known who it is.
+    async fn let_in<S: Io>(
+        self: &Arc<Self>,
+        io: S,
+        address: SocketAddr,
+        serves: Serves,
+    ) -> Result<Session<S>, Refused> {
+        let door = counted::HandshakingDoor::new(self.clone());
+        match opening::open(&door, io, address, serves).await {
+            Ok(opening::Opened::Mqtt(wire, deadline)) => login::login(&door, wire, address, deadline).await,
+            Ok(opening::Opened::Http(stream)) => Ok(Session::Http(stream)),
+            Err(error) => {
+                tracing::debug!(%address, %error, "a connection ended before it said anything");
+                Err(error.counts_as())
+            }
         }
     }
 
@@ -130,6 +181,17 @@ impl Door {
         match tokio::time::timeout(grace, self.tasks.wait()).await {
             Ok(()) => 0,
             Err(_) => self.tasks.len(),
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.engine.metrics()
+    }
+
+    fn places(&self, serves: Serves) -> &Arc<listener::Places> {
+        match serves {
+            Serves::Clients => &self.places,
+            Serves::Admin => &self.admin_places,
         }
     }
 

@@ -9,8 +9,9 @@ use tokio::io::ReadBuf;
 use tokio::time::{Instant, timeout, timeout_at};
 use wakemq_core::packet::ProtocolLevel;
 
-use super::Door;
 use super::wire::{Io, Wire, WireEnd};
+use super::{Door, Serves};
+use crate::metrics::Refused;
 use crate::mqtt::Peer;
 use crate::transport::client_hello::{Peek, peek};
 use crate::transport::sniff::{Sniff, sniff};
@@ -28,13 +29,15 @@ pub(super) enum Opened<S> {
 /// Why a connection ended before it said what it speaks.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    #[error("it said nothing, or not enough, in time")]
+    #[error("it did not end its handshake in time")]
+    HandshakeTimedOut,
+    #[error("it did not say in time what it speaks")]
     TimedOut,
     #[error("it does not speak TLS")]
     NotTls,
     #[error("its ClientHello is too long")]
     TooLong,
-    #[error("it speaks neither MQTT nor HTTP/1.1")]
+    #[error("it speaks nothing that this door serves")]
     UnknownProtocol,
     #[error("the broker stops")]
     Draining,
@@ -42,28 +45,44 @@ pub(super) enum OpenError {
     Wire(#[from] WireEnd),
 }
 
-impl From<tokio::time::error::Elapsed> for OpenError {
-    fn from(_: tokio::time::error::Elapsed) -> Self {
-        Self::TimedOut
+impl OpenError {
+    /// Returns what it counts as.
+    pub(super) fn counts_as(&self) -> Refused {
+        match self {
+            Self::HandshakeTimedOut => Refused::HandshakeTimeout,
+            Self::TimedOut => Refused::ConnectTimeout,
+            Self::NotTls => Refused::NotTls,
+            Self::TooLong => Refused::TlsFailure,
+            Self::UnknownProtocol => Refused::UnknownProtocol,
+            Self::Draining => Refused::Draining,
+            Self::Wire(end) => end.counts_as(),
+        }
     }
 }
 
 /// Opens a connection.
-pub(super) async fn open<S: Io>(door: &Door, io: S, address: SocketAddr) -> Result<Opened<S>, OpenError> {
+pub(super) async fn open<S: Io>(
+    door: &Door,
+    io: S,
+    address: SocketAddr,
+    serves: Serves,
+) -> Result<Opened<S>, OpenError> {
     let mut draining = door.draining.subscribe();
     let opened = async {
         // Boxed, so that what a handshake needs is gone from a parked connection's task.
-        let mut wire = Box::pin(timeout(door.limits.handshake, handshake(door, io))).await??;
+        let mut wire = Box::pin(timeout(door.limits.handshake, handshake(door, io)))
+            .await
+            .map_err(|_| OpenError::HandshakeTimedOut)??;
         let deadline = Instant::now() + door.limits.connect;
-        let spoken = timeout_at(deadline, find_out(&mut wire)).await??;
+        let spoken = timeout_at(deadline, find_out(&mut wire)).await.map_err(|_| OpenError::TimedOut)??;
         tracing::trace!(%address, tls = ?wire.tls().version(), resumed = wire.tls().is_resumed(), ?spoken);
         match spoken {
-            Sniff::Mqtt => Ok(Opened::Mqtt(wire, deadline)),
+            Sniff::Mqtt if serves == Serves::Clients => Ok(Opened::Mqtt(wire, deadline)),
             Sniff::Http => {
                 let (io, tls, plain) = wire.into_parts();
                 Ok(Opened::Http(Box::new(TlsStream::new(io, tls, plain))))
             }
-            Sniff::Unknown | Sniff::NeedMore => {
+            Sniff::Mqtt | Sniff::Unknown | Sniff::NeedMore => {
                 wire.farewell(None).await;
                 Err(OpenError::UnknownProtocol)
             }

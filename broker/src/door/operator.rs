@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wakemq_core::{OperatorAction, OperatorSession, SubmitRequest};
 
 use super::Door;
+use super::counted::OperatorDoor;
 use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
 use crate::engine::Operator;
@@ -20,7 +21,7 @@ const UNSENT_MAX: usize = 4 * 1024 * 1024;
 
 /// All that belongs to one connected operator.
 pub(super) struct Connection<S> {
-    door: Arc<Door>,
+    door: OperatorDoor,
     wire: Wire<S>,
     who: Operator,
     session: OperatorSession,
@@ -43,6 +44,7 @@ impl<S: Io> Connection<S> {
     ) -> Box<Self> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
         tracing::info!(operator = %who.name, address = %mailbox.address(), "operator connected");
+        let door = OperatorDoor::new(door);
         Box::new(Self { door, wire, who, session, client_id, mailbox, timer, batch: Vec::new() })
     }
 
@@ -153,6 +155,7 @@ impl<S: Io> Connection<S> {
     async fn end(mut self: Box<Self>, ending: Ending) {
         let registry = self.door.engine.registry();
         tracing::info!(operator = %self.who.name, address = %self.mailbox.address(), %ending, "operator left");
+        self.door.metrics().disconnections.of(ending.counts_as()).inc();
         self.door.timers.cancel(self.timer, self.mailbox.id());
         registry.close(&self.mailbox);
         registry.operator_leaves(&self.who.name, &self.client_id, self.mailbox.id());

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use wakemq_core::packet::{ClientPacket, ReasonCode, ServerPacket};
 use wakemq_protocol::limits::PACKET_MAX;
 
+use crate::metrics::Refused;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
 use crate::registry::{Mail, Mailbox};
 use crate::transport::socket::set_keepalive;
@@ -53,6 +54,17 @@ pub(super) enum WireEnd {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Encode(#[from] mqtt::EncodeError),
+}
+
+impl WireEnd {
+    /// Returns what it counts as for a connection that was not let in yet.
+    pub(super) fn counts_as(&self) -> Refused {
+        match self {
+            Self::Closed | Self::Io(_) => Refused::Left,
+            Self::Tls(_) => Refused::TlsFailure,
+            Self::Encode(_) => Refused::Malformed,
+        }
+    }
 }
 
 /// What happened on a quiet connection.

@@ -18,10 +18,13 @@ impl Engine {
         let address = mailbox.address();
         match &arrival {
             Arrival::Admitted => tracing::debug!(%agent, %address, "agent connected"),
-            Arrival::Cloned { other } => tracing::warn!(
-                %agent, %address, other = %other.address,
-                "two instances of this agent alternate: its identity was cloned; enrol one of them anew"
-            ),
+            Arrival::Cloned { other } => {
+                self.metrics.cloned_identities.inc();
+                tracing::warn!(
+                    %agent, %address, other = %other.address,
+                    "two instances of this agent alternate: its identity was cloned; enrol one of them anew"
+                )
+            }
             Arrival::Wait { secs } => tracing::debug!(%agent, %address, secs, "cloned identity has to wait"),
         }
         arrival

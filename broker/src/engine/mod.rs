@@ -6,12 +6,16 @@ mod admin;
 mod commands;
 mod delivery;
 mod followers;
+mod measure;
 mod rights;
+mod throttle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use followers::Followers;
+use parking_lot::Mutex;
+use wakemq_core::Throttle;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -21,6 +25,7 @@ use crate::store::Store;
 pub use admin::{PAGE_MAX, create_operator};
 pub use commands::Reply;
 pub use rights::{EngineError, Operator};
+pub use throttle::Answer;
 
 /// Accepts commands, hands them to connections, and records what becomes of them.
 pub struct Engine {
@@ -31,6 +36,8 @@ pub struct Engine {
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
     followers: Followers,
+    /// Who gave wrong secrets lately.
+    throttle: Mutex<Throttle>,
     /// A write has failed: what was busy with it may have been passed over by connections that looked meanwhile.
     write_failed: AtomicBool,
     /// Counts revocations, so that a connection that was authenticated before one and arrives after it is noticed.
@@ -47,6 +54,7 @@ impl Engine {
             registry: Registry::default(),
             metrics,
             followers: Followers::default(),
+            throttle: Mutex::default(),
             write_failed: AtomicBool::new(false),
             revocations: AtomicU64::new(0),
         }

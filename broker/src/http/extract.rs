@@ -12,9 +12,9 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use wakemq_protocol::limits::PAYLOAD_MAX;
 
-use super::Shared;
 use super::problem::{Kind, Refusal};
-use crate::engine::Operator;
+use super::{Peer, Shared};
+use crate::engine::{Answer, Operator};
 
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
@@ -33,11 +33,29 @@ impl FromRequestParts<Shared> for Caller {
             ));
         };
         let wrong = || Refusal::new(Kind::WrongSecret, "no operator has this secret");
-        let presented = header.to_str().ok().and_then(bearer).ok_or_else(wrong)?;
-        let principal = shared.engine.authenticate(presented).await?.ok_or_else(wrong)?;
+        let principal = match header.to_str().ok().and_then(bearer) {
+            Some(presented) => shared.engine.authenticate(presented).await?,
+            None => None,
+        };
+        let Some(principal) = principal else {
+            return Err(refuse_secret(shared, parts.extensions.get().copied(), wrong()).await);
+        };
         Operator::from_principal(principal).map(Self).ok_or_else(|| {
             Refusal::new(Kind::NotAllowed, "this is the secret of an agent; an operator's is needed")
         })
+    }
+}
+
+/// Refuses a secret, later and later for an address that gives many wrong ones.
+pub(super) async fn refuse_secret(shared: &Shared, peer: Option<Peer>, refusal: Refusal) -> Refusal {
+    // Only what did not come over a connection has no peer.
+    let Some(Peer(peer)) = peer else { return refusal };
+    match shared.engine.wrong_secret(peer.ip(), &shared.draining).await {
+        Answer::Refuse => refusal,
+        Answer::Withhold => Refusal::new(
+            Kind::Throttled,
+            "too many wrong secrets come from this address; come back with the right one",
+        ),
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
+use axum::{Extension, Json as Answer};
 use serde::Deserialize;
 use wakemq_protocol::http::{
     AgentPage, AgentView, CommandView, EnrolAnswer, EnrolRequest, TokenAnswer, TokenRequest,
 };
 use wakemq_protocol::{AgentId, CommandId};
 
-use super::Shared;
-use super::extract::{Caller, Id, Json, Options};
+use super::extract::{Caller, Id, Json, Options, refuse_secret};
 use super::problem::{Kind, Refusal};
+use super::{Peer, Shared};
+use crate::engine::EngineError;
 
 /// How many agents a page shows if the request does not say.
 const PAGE_DEFAULT: usize = 100;
@@ -24,9 +25,16 @@ type Answered<T> = Result<Answer<T>, Refusal>;
 
 pub(super) async fn enrol(
     State(shared): State<Shared>,
+    peer: Option<Extension<Peer>>,
     Json(request): Json<EnrolRequest>,
 ) -> Answered<EnrolAnswer> {
-    Ok(Answer(shared.engine.enrol(request).await?))
+    match shared.engine.enrol(request).await {
+        Ok(answer) => Ok(Answer(answer)),
+        Err(error @ EngineError::TokenUnknown) => {
+            Err(refuse_secret(&shared, peer.map(|Extension(peer)| peer), error.into()).await)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn command(

@@ -6,6 +6,7 @@
 mod extract;
 mod handlers;
 mod import;
+mod metrics;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
+use crate::door::Serves;
 use crate::engine::Engine;
+use crate::metrics::{Metrics, StatusClass};
 
 /// How long a request's head may take, and how long a kept connection may wait for its next request.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -41,8 +44,15 @@ const HEAD_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct Http {
     router: Router,
+    /// The same, and what belongs to administrators.
+    admin: Router,
+    metrics: Arc<Metrics>,
     draining: watch::Receiver<bool>,
 }
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -58,21 +68,41 @@ impl Http {
     ///
     /// When `draining` becomes true, `/readyz` says so, and each connection ends after the request that it is at.
     pub fn new(engine: Arc<Engine>, draining: watch::Receiver<bool>) -> Self {
+        let metrics = engine.metrics().clone();
         let shared = Shared { engine, imports: Arc::new(Semaphore::new(1)), draining: draining.clone() };
-        Self { router: router(shared), draining }
+        Self {
+            router: router(shared.clone(), Serves::Clients),
+            admin: router(shared, Serves::Admin),
+            metrics,
+            draining,
+        }
     }
 
-    /// Serves one connection until it ends; dropping the future closes it at once.
+    /// Serves one connection until it ends, as one of [`Serves::Clients`]; dropping the future closes it at once.
     pub async fn serve_connection<S>(&self, io: S, peer: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-            let router = self.router.clone();
+        self.serve_as(io, peer, Serves::Clients).await;
+    }
+
+    /// Serves one connection until it ends; dropping the future closes it at once.
+    pub async fn serve_as<S>(&self, io: S, peer: SocketAddr, serves: Serves)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = match serves {
+            Serves::Clients => &self.router,
+            Serves::Admin => &self.admin,
+        };
+        let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let router = router.clone();
             async move {
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.oneshot(request.map(Body::new)).await;
                 if let Ok(response) = &response {
+                    self.metrics.http_requests.of(StatusClass::of(response.status())).inc();
                     let status = response.status().as_u16();
                     tracing::debug!(%peer, %method, path, status, "request");
                 }
@@ -113,8 +143,12 @@ async fn begun(draining: &mut watch::Receiver<bool>) {
     draining.wait_for(|draining| *draining).await.ok();
 }
 
-fn router(shared: Shared) -> Router {
-    Router::new()
+fn router(shared: Shared, serves: Serves) -> Router {
+    let routes = match serves {
+        Serves::Clients => Router::new(),
+        Serves::Admin => Router::new().route("/metrics", get(metrics::metrics)),
+    };
+    routes
         .route("/v1/enrol", post(handlers::enrol))
         .route("/v1/commands/{id}", get(handlers::command))
         .route("/v1/commands/{id}/cancel", post(handlers::cancel))

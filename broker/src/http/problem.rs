@@ -1,6 +1,6 @@
 //! Errors as problem documents (RFC 9457).
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wakemq_protocol::http::Problem;
@@ -10,6 +10,9 @@ use crate::store::StoreError;
 
 /// What a client is told to wait, in seconds, before it asks a broker again that could not serve it.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// The longest that a refusal of a wrong secret is delayed.
+const THROTTLED_SECS: HeaderValue = HeaderValue::from_static("30");
 
 const NO_SECRET: HeaderValue = HeaderValue::from_static("Bearer realm=\"wakemq\"");
 const WRONG_SECRET: HeaderValue =
@@ -32,6 +35,7 @@ pub(super) enum Kind {
     TooLarge,
     MediaType,
     Invalid,
+    Throttled,
     Busy,
     Draining,
     Unavailable,
@@ -62,6 +66,9 @@ impl Kind {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The content type is not supported")
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not allowed"),
+            Self::Throttled => {
+                (StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many wrong secrets come from here")
+            }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Another import is running"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The broker is shutting down"),
             Self::Unavailable => {
@@ -137,6 +144,10 @@ impl IntoResponse for Refusal {
             let given = self.kind == Kind::WrongSecret;
             let challenge = if given { WRONG_SECRET } else { NO_SECRET };
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.insert(RETRY_AFTER, THROTTLED_SECS);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);

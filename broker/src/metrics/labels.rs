@@ -107,6 +107,18 @@ label! {
 }
 
 label! {
+    /// When a wrong secret was answered.
+    WrongSecret("answered") {
+        /// At once.
+        AtOnce = "at_once",
+        /// Later, because the source had given others.
+        Delayed = "delayed",
+        /// Not at all, because too many such answers were waiting.
+        Withheld = "never",
+    }
+}
+
+label! {
     /// How an MQTT connection ended that had been let in.
     Ended("reason") {
         /// The client said so.
@@ -291,6 +303,7 @@ mod tests {
         check::<Connection>();
         check::<Admitted>();
         check::<Refused>();
+        check::<WrongSecret>();
         check::<Ended>();
         check::<SubmissionRefused>();
         check::<ReceiptFate>();

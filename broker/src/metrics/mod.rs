@@ -19,6 +19,7 @@ use wakemq_protocol::CommandState;
 
 pub use labels::{
     Admitted, Connection, Dropped, Ended, Label, ReceiptFate, Refused, StatusClass, SubmissionRefused,
+    WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -34,8 +35,8 @@ pub struct Metrics {
     pub admissions: Counters<Admitted>,
     /// Connections that were not.
     pub refusals: Counters<Refused>,
-    /// Refusals that a source's wrong secrets have delayed.
-    pub delayed_refusals: Counter,
+    /// Wrong secrets, over MQTT or HTTP.
+    pub wrong_secrets: Counters<WrongSecret>,
     /// Sources of wrong secrets that are remembered; set at each look.
     pub throttled_sources: Gauge,
     /// How connections that had been let in ended.
@@ -91,10 +92,10 @@ impl Metrics {
             connections: Gauges::new(r, "connections", "Connections that are open"),
             admissions: Counters::new(r, "admissions", "Connections that were let in"),
             refusals: Counters::new(r, "refusals", "Connections that were not let in"),
-            delayed_refusals: counter(
+            wrong_secrets: Counters::new(
                 r,
-                "delayed_refusals",
-                "Refusals that came late because of the source's wrong secrets",
+                "wrong_secrets",
+                "Wrong secrets, over MQTT or HTTP, by when they were answered",
             ),
             throttled_sources: gauge(r, "throttled_sources", "Sources of wrong secrets that are remembered"),
             disconnections: Counters::new(

@@ -106,6 +106,7 @@ impl SlowBroker {
         init::set_profile_endpoints(data, &[address.to_string()])?;
         let broker = Broker::start(Settings {
             listeners: vec![listener],
+            admin: Vec::new(),
             tls: server_config(&data.join(CERTIFICATE), &data.join(KEY))?,
             store,
             clock,

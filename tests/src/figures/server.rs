@@ -67,7 +67,9 @@ impl Server {
     /// Starts a broker on a data directory.
     pub async fn start(shipped: &Shipped, data: Data) -> Result<Self> {
         let mut command = Command::new(&shipped.wakemqd);
-        command.args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+        command
+            .args(["run", "--log", "warn", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+            .arg(data.path());
         let mut process = Running::start("wakemqd", command)?;
         let address: SocketAddr = process.line("listening ").await?.parse().context("no address")?;
         set_profile_endpoints(data.path(), &[address.to_string()])?;

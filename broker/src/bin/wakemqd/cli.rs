@@ -26,8 +26,8 @@ pub(crate) enum Action {
     Init(InitArgs),
     /// Run the broker on a data directory.
     ///
-    /// Prints `listening IP:PORT` to standard output for each address, once everybody can connect; the log goes
-    /// to standard error. SIGTERM or Ctrl-C ends it in order, a second one at once.
+    /// Prints `listening IP:PORT` to standard output for each address, once everybody can connect, and `admin
+    /// IP:PORT` for each of the administrators' door; the log goes to standard error. SIGTERM or Ctrl-C ends it in order, a second one at once.
     Run(RunArgs),
     /// Try it out: make a data directory if there is none, run on this machine alone, and say what to type next.
     Dev(DevArgs),
@@ -85,6 +85,10 @@ pub(crate) struct CommonArgs {
     /// given several times. Port 0 takes a free one.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
+    /// Listen here for administrators, with /metrics, instead of where the configuration says (`dev`:
+    /// 127.0.0.1:9883, or a free port if --listen is given); may be given several times. Port 0 takes a free one.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) admin: Vec<SocketAddr>,
     /// How much is logged, instead of what the configuration says.
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<Level>,

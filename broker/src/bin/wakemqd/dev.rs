@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use wakemq_broker::clock::Clock;
-use wakemq_broker::config::Config;
+use wakemq_broker::config::{self, Config};
 use wakemq_broker::engine::{Engine, Operator};
 use wakemq_broker::init::{self, CA, OPERATOR, Plan};
 use wakemq_broker::store::Role;
@@ -30,6 +30,15 @@ pub(crate) fn addresses(wished: &[SocketAddr]) -> Vec<SocketAddr> {
         return PORTS.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).to_vec();
     }
     wished.to_vec()
+}
+
+/// Returns the administrators' address. Who chooses the other addresses may run several at a time.
+pub(crate) fn admin(listen: &[SocketAddr], wished: &[SocketAddr]) -> Vec<SocketAddr> {
+    match (wished, listen) {
+        ([], []) => vec![config::ADMIN],
+        ([], _) => vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        _ => wished.to_vec(),
+    }
 }
 
 /// Makes the data directory if there is none yet.

@@ -110,7 +110,7 @@ fn store_hint(error: &StoreError) -> Option<&'static str> {
 
 fn listen_hint(error: &ListenError) -> Option<&'static str> {
     if error.is_in_use() {
-        return Some("another program listens there; choose another address with --listen");
+        return Some("another program listens there; choose another address with --listen or --admin");
     }
     if error.is_denied() {
         return Some(

@@ -42,7 +42,10 @@ fn start(action: Action) -> anyhow::Result<Exit> {
             Action::Dev(args) => develop(args).await,
             Action::Renew(args) => renew(&args),
             Action::CheckConfig { file } => {
-                Config::load(&file)?;
+                let config = Config::load(&file)?;
+                for warning in config.warnings() {
+                    eprintln!("warning: {warning}");
+                }
                 say(&format!("{}: ok\n", file.display()))
             }
             Action::Completions { shell } => {
@@ -90,6 +93,7 @@ async fn run(args: RunArgs) -> anyhow::Result<Exit> {
 
 async fn develop(args: DevArgs) -> anyhow::Result<Exit> {
     let DevArgs { data, mut common } = args;
+    common.admin = dev::admin(&common.listen, &common.admin);
     common.listen = dev::addresses(&common.listen);
     dev::prepare(&data, &common.listen).await?;
     let mut config = serve::load_config(&data, None)?;
@@ -103,6 +107,9 @@ async fn develop(args: DevArgs) -> anyhow::Result<Exit> {
 fn apply(config: &mut Config, common: &CommonArgs) {
     if !common.listen.is_empty() {
         config.listen.addresses.clone_from(&common.listen);
+    }
+    if !common.admin.is_empty() {
+        config.listen.admin.clone_from(&common.admin);
     }
     let level = match common.log.unwrap_or(config.log.level) {
         Level::Error => LevelFilter::ERROR,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
 use wakemq_broker::clock::Clock;
 use wakemq_broker::config::{self, Config};
 use wakemq_broker::door::Limits;
@@ -16,7 +17,7 @@ use wakemq_broker::metrics::Metrics;
 use wakemq_broker::server::{Broker, Settings};
 use wakemq_broker::store;
 use wakemq_broker::transport::server_config::server_config;
-use wakemq_broker::transport::socket::listen;
+use wakemq_broker::transport::socket::{ListenError, listen};
 
 use crate::descriptors;
 use crate::exit::Exit;
@@ -46,6 +47,9 @@ impl Service {
     /// Starts a broker on an initialised data directory.
     pub(crate) async fn start(data: &Path, config: &Config) -> anyhow::Result<Self> {
         init::check(data)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         // From here on a signal ends the broker in order, however long the store takes to open.
         let signals = Signals::new().context("cannot catch signals")?;
         let max_connections = descriptors::make_room(config.limits.max_connections);
@@ -64,17 +68,18 @@ impl Service {
                 .context("opening the store broke off")?
                 .with_context(|| format!("cannot open {name}"))?;
 
-        let listeners =
-            config.listen.addresses.iter().map(|&address| listen(address)).collect::<Result<Vec<_>, _>>()?;
+        let listeners = listen_on(&config.listen.addresses)?;
+        let admin = listen_on(&config.listen.admin)?;
         let bound = listeners
             .iter()
-            .map(tokio::net::TcpListener::local_addr)
+            .map(TcpListener::local_addr)
             .collect::<Result<Vec<_>, _>>()
             .context("a listener does not tell its address")?;
         let endpoints = config.advertised(&bound, &init::host_name());
         tracing::info!(?endpoints, "agents that enrol are told to connect here");
         let broker = Broker::start(Settings {
             listeners,
+            admin,
             tls,
             store,
             clock,
@@ -83,7 +88,7 @@ impl Service {
             metrics,
         })
         .context("the broker cannot start")?;
-        announce(broker.local_addrs())?;
+        announce(broker.local_addrs(), broker.admin_addrs())?;
         Ok(Self { broker, signals, grace: Duration::from_secs(config.limits.shutdown_secs.into()) })
     }
 
@@ -102,6 +107,10 @@ impl Service {
             }
         }
     }
+}
+
+fn listen_on(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
+    addresses.iter().map(|&address| listen(address)).collect()
 }
 
 fn limits(limits: &config::Limits, max_connections: usize) -> Limits {
@@ -131,11 +140,15 @@ fn read_ca(data: &Path, advertise: &config::Advertise) -> anyhow::Result<Option<
 }
 
 /// Tells whoever started the program where it listens, now that everybody can connect.
-fn announce(addresses: &[SocketAddr]) -> anyhow::Result<()> {
+fn announce(addresses: &[SocketAddr], admin: &[SocketAddr]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for address in addresses {
         tracing::info!(%address, "listening");
         writeln!(out, "listening {address}").context("standard output")?;
+    }
+    for address in admin {
+        tracing::info!(%address, "listening for administrators");
+        writeln!(out, "admin {address}").context("standard output")?;
     }
     out.flush().context("standard output")
 }

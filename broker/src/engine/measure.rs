@@ -1,0 +1,14 @@
+//! What is read at the moment when somebody looks at the metrics.
+
+use super::Engine;
+
+impl Engine {
+    /// Writes all metrics as text, see [`Metrics::encode`](crate::metrics::Metrics::encode).
+    pub fn measure(&self) -> Result<String, std::fmt::Error> {
+        let metrics = &self.metrics;
+        metrics.agents_connected.set(i64::try_from(self.registry.agents_connected()).unwrap_or(i64::MAX));
+        let sources = self.throttle.lock().sources(self.clock.mono_ms());
+        metrics.throttled_sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
+        metrics.encode()
+    }
+}
