@@ -142,7 +142,7 @@ async fn admit<S: Io>(
     let connack = login.admit(&assigned, &grants)?;
     let keep_alive_max = grants.keep_alive_max_secs;
     let admitted = match principal {
-        Principal::Agent(_) => {
+        Principal::Agent { .. } => {
             let Claimed::Agent(agent) = login.claimed.clone() else { return Err(wrong_secret()) };
             arrive(door, &agent, mailbox, login.connect.instance.as_deref())?;
             if door.engine.revocations() != revocations
@@ -186,8 +186,8 @@ async fn authenticate(door: &Door, login: &Login) -> Result<Principal, login::Re
         refusal(ReasonCode::ServerUnavailable, "the broker's store cannot be read at the moment")
     })?;
     match (&login.claimed, found) {
-        (Claimed::Agent(claimed), Some(Principal::Agent(agent))) if agent == *claimed => {
-            Ok(Principal::Agent(agent))
+        (Claimed::Agent(claimed), Some(Principal::Agent { agent, group })) if agent == *claimed => {
+            Ok(Principal::Agent { agent, group })
         }
         (Claimed::Operator(claimed), Some(operator @ Principal::Operator { .. })) if matches!(&operator, Principal::Operator { name, .. } if name == claimed) => {
             Ok(operator)

@@ -13,7 +13,8 @@ use wakemq_protocol::{
 
 use super::{Engine, EngineError, Operator};
 use crate::store::{
-    AdminOp, AdminOutcome, AgentRow, CommandRow, Durability, Principal, Query, Role, Rows, Store, StoreError,
+    Admin, AdminOp, AdminOutcome, AgentRow, CommandRow, Durability, Outcomes, Principal, Query, Role, Rows,
+    Status, Store, StoreError, Target,
 };
 
 /// Most agents that one page shows; with facts of 8 KiB each, a page stays below 4 MiB.
@@ -60,20 +61,25 @@ impl Engine {
             AdminOutcome::Unknown => Err(EngineError::TokenUnknown),
             AdminOutcome::Expired => Err(EngineError::TokenExpired),
             AdminOutcome::UsedUp => Err(EngineError::TokenUsedUp),
-            other @ (AdminOutcome::Done | AdminOutcome::Revoked { .. }) => Err(out_of_place(&other)),
+            other @ (AdminOutcome::Done
+            | AdminOutcome::Revoked { .. }
+            | AdminOutcome::Moved { .. }
+            | AdminOutcome::Changed { .. }
+            | AdminOutcome::InUse(_)
+            | AdminOutcome::LastAdmin) => Err(out_of_place(&other)),
         }
     }
 
     /// Shows a command and what became of it.
     pub async fn command(&self, who: &Operator, id: CommandId) -> Result<CommandView, EngineError> {
         who.require(Role::Viewer)?;
-        match self.store.command(id).await? {
+        match self.store.command(id, Outcomes { after: None, max: PAGE_MAX }).await? {
             Some(row) if who.scope.contains(&row.group) => Ok(command_view(row)),
             Some(_) | None => Err(EngineError::UnknownCommand(id)),
         }
     }
 
-    /// Shows a page of the agents that the operator may see, in order of their ids.
+    /// Shows a page of the agents that the operator may see, by group and then by id.
     ///
     /// A `limit` above [`PAGE_MAX`] is taken as that; `next` says where the following page begins.
     pub async fn agents(
@@ -85,6 +91,14 @@ impl Engine {
         who.require(Role::Viewer)?;
         let limit = limit.clamp(1, PAGE_MAX);
         // One more than is shown tells whether there is a next page.
+        let after = match after {
+            Some(last) => {
+                let rows = agent_rows(self.store.read(Query::Agent(last.clone())).await?)?;
+                let row = rows.into_iter().next().filter(|row| who.scope.contains(&row.group));
+                Some(row.map(|row| (row.group, row.agent)).ok_or(EngineError::UnknownAgent(last))?)
+            }
+            None => None,
+        };
         let query = Query::Agents { after, scope: who.scope.clone(), max: limit + 1 };
         let mut rows = agent_rows(self.store.read(query).await?)?;
         let more = rows.len() > limit;
@@ -141,6 +155,10 @@ impl Engine {
                 }
                 other @ (AdminOutcome::Enrolled { .. }
                 | AdminOutcome::Revoked { .. }
+                | AdminOutcome::Moved { .. }
+                | AdminOutcome::Changed { .. }
+                | AdminOutcome::InUse(_)
+                | AdminOutcome::LastAdmin
                 | AdminOutcome::Unknown
                 | AdminOutcome::Expired
                 | AdminOutcome::UsedUp) => {
@@ -203,6 +221,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let asked = ops.len();
+        let ops = ops.into_iter().map(|op| Admin { op, actor: None }).collect();
         let outcomes = self.store.write(ops, Durability::Flushed, self.clock.now()).await?;
         if outcomes.len() != asked {
             return Err(StoreError::Damaged(format!("{asked} writes had {} outcomes", outcomes.len())));
@@ -230,8 +249,8 @@ pub async fn create_operator(
 ) -> Result<Secret, EngineError> {
     let secret = random_secret(SecretKind::Operator)?;
     let what = format!("operator {name}");
-    let op = AdminOp::CreateOperator { name, secret: hash_of(&secret), role, scope };
-    let outcomes = store.write(vec![op], Durability::Flushed, now).await?;
+    let op = AdminOp::CreateOperator { name, secret: hash_of(&secret), role, group: scope };
+    let outcomes = store.write(vec![Admin { op, actor: None }], Durability::Flushed, now).await?;
     let first = outcomes.first().ok_or_else(|| StoreError::Damaged("a write had no outcome".into()))?;
     done(first, &what)?;
     Ok(secret)
@@ -243,6 +262,10 @@ fn done(outcome: &AdminOutcome, what: &str) -> Result<(), EngineError> {
         AdminOutcome::Exists => Err(EngineError::Exists(what.to_owned())),
         other @ (AdminOutcome::Enrolled { .. }
         | AdminOutcome::Revoked { .. }
+        | AdminOutcome::Moved { .. }
+        | AdminOutcome::Changed { .. }
+        | AdminOutcome::InUse(_)
+        | AdminOutcome::LastAdmin
         | AdminOutcome::Unknown
         | AdminOutcome::Expired
         | AdminOutcome::UsedUp) => Err(out_of_place(other)),
@@ -257,27 +280,40 @@ fn out_of_place(outcome: &AdminOutcome) -> EngineError {
 fn agent_rows(rows: Rows) -> Result<Vec<AgentRow>, StoreError> {
     match rows {
         Rows::Agents(rows) => Ok(rows),
-        Rows::Healthy => Err(StoreError::Damaged("a query for agents gave none of them".into())),
+        Rows::Groups(_)
+        | Rows::Operators(_)
+        | Rows::Tokens(_)
+        | Rows::Audit { .. }
+        | Rows::Waiting { .. }
+        | Rows::Healthy => Err(StoreError::Damaged("a query for agents gave none of them".into())),
     }
 }
 
 /// Shows a command as `GET /v1/commands/{id}` does.
 pub(crate) fn command_view(row: CommandRow) -> CommandView {
+    let (agent, group) = match row.target {
+        Target::Agent(agent) => (Some(agent), None),
+        Target::Group(group) => (None, Some(group)),
+    };
+    let (update, outcomes, next) = match row.status {
+        Status::Agent(outcome) => (None, vec![outcome], None),
+        Status::Group { update, outcomes, next } => (Some(update), outcomes, next),
+    };
     CommandView {
         id: row.id,
         slot: row.submission.effective_slot(),
         kind: row.submission.kind,
-        agent: Some(row.agent),
-        group: None,
+        agent,
+        group,
         priority: row.submission.priority,
         reason: row.submission.reason,
         issued: row.issued.whole_secs(),
         expires: row.expires.whole_secs(),
         by: row.by,
-        state: None,
-        counts: None,
-        outcomes: vec![row.outcome],
-        next: None,
+        state: update.as_ref().map(|update| update.state),
+        counts: update.map(|update| update.counts),
+        outcomes,
+        next,
     }
 }
 

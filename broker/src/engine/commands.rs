@@ -8,14 +8,15 @@ use wakemq_core::packet::ReasonCode;
 use wakemq_core::{End, Refusal, SubmitRequest};
 use wakemq_protocol::http::CommandView;
 use wakemq_protocol::{
-    AgentId, Command, CommandId, CommandState, Kind, Outcome, Slot, Submission, Timestamp, Update,
+    AgentId, Command, CommandId, CommandState, Kind, News, Outcome, Slot, Submission, Timestamp,
 };
 
 use super::followers::Follower;
 use super::{Engine, EngineError, Operator};
 use crate::registry::{Letter, Mailbox};
 use crate::store::{
-    AdminOp, AdminOutcome, Change, Delivery, NewCommand, Role, StoreError, Submitted, Transition, Verdict,
+    Actor, AdminOp, AdminOutcome, Change, Delivery, NewCommand, Role, StoreError, Submitted, Target,
+    Transition, Verdict,
 };
 
 /// How many commands one sweep ends or forgets at a time, so that others get their turn at the store.
@@ -59,7 +60,8 @@ impl Engine {
             let delivery = match refused {
                 Some(text) => Delivery::Refused(text),
                 None if ttl_secs == 0 => {
-                    Delivery::Live(self.registry.find(&agent).and_then(|(_, epoch)| epoch))
+                    let epoch = self.registry.find(&agent).and_then(|(_, epoch)| epoch);
+                    Delivery::Live(epoch.map(|epoch| (agent.clone(), epoch)).into_iter().collect())
                 }
                 None => Delivery::Inbox,
             };
@@ -69,9 +71,9 @@ impl Engine {
             followed.push((bound, record_refusal));
             commands.push(NewCommand {
                 id,
-                by: who.by(),
+                actor: Actor { by: who.by(), address: Some(mailbox.address()) },
                 scope: who.scope.clone(),
-                agent,
+                target: Target::Agent(agent),
                 submission,
                 expires: Timestamp::from_unix_ms(now.unix_ms() + i64::from(ttl_secs) * 1000),
                 delivery,
@@ -116,11 +118,13 @@ impl Engine {
     ) -> Reply {
         let id = command.id;
         let (reason, text) = match result {
-            Submitted::Accepted { outcome, changes } => {
-                tracing::debug!(command = %id, agent = %command.agent, state = %outcome.state, "accepted");
-                self.followers.tell(&Update { id, outcome: outcome.clone() });
+            Submitted::Accepted { news, changes } => {
+                tracing::debug!(command = %id, target = ?command.target, "accepted");
+                self.tell_followers(&news);
                 self.tell(&changes);
-                self.hand_over(command, &outcome, now);
+                if let News::Agent(update) = news {
+                    self.hand_over(command, update.outcome, now);
+                }
                 if bound {
                     return Ok(());
                 }
@@ -129,8 +133,8 @@ impl Engine {
                     "accepted, but too many commands are followed at the moment".to_owned(),
                 )
             }
-            Submitted::Duplicate(outcome) => {
-                self.followers.tell(&Update { id, outcome });
+            Submitted::Duplicate(news) => {
+                self.tell_followers(&news);
                 return Ok(());
             }
             Submitted::Conflict => (
@@ -141,11 +145,11 @@ impl Engine {
                 ReasonCode::QuotaExceeded,
                 format!("{} commands are pending for this agent", wakemq_protocol::limits::PENDING_MAX),
             ),
-            Submitted::UnknownAgent => {
-                (ReasonCode::ImplementationSpecificError, format!("there is no agent {}", command.agent))
+            Submitted::Unknown => {
+                (ReasonCode::ImplementationSpecificError, format!("there is no {}", words(&command.target)))
             }
             Submitted::Forbidden => {
-                (ReasonCode::NotAuthorized, format!("agent {} is not yours to command", command.agent))
+                (ReasonCode::NotAuthorized, format!("{} is not yours to command", words(&command.target)))
             }
         };
         self.followers.unbind(id, mailbox);
@@ -153,14 +157,18 @@ impl Engine {
     }
 
     /// Tells the agent's connection, if it has one, what was accepted for it.
-    fn hand_over(&self, command: NewCommand, outcome: &Outcome, now: Timestamp) {
-        let Some((mailbox, _)) = self.registry.find(&command.agent) else { return };
+    fn hand_over(&self, command: NewCommand, outcome: Outcome, now: Timestamp) {
+        let Some((mailbox, epoch)) = self.registry.find(&outcome.agent) else { return };
         match (command.delivery, outcome.state) {
             (Delivery::Inbox, _) => mailbox.inbox_changed(),
-            (Delivery::Live(Some(epoch)), CommandState::Sent) => {
+            (Delivery::Live(epochs), CommandState::Sent) => {
+                // If the connection was replaced meanwhile, its end has released what it carried.
+                let Some(epoch) = epoch.filter(|&epoch| epochs.contains(&(outcome.agent, epoch))) else {
+                    return;
+                };
                 let slot: Option<Slot> = None;
-                let NewCommand { id, by, submission: Submission { kind, priority, reason, .. }, .. } =
-                    command;
+                let by = command.actor.by;
+                let NewCommand { id, submission: Submission { kind, priority, reason, .. }, .. } = command;
                 let command =
                     Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
                 if !mailbox.post(Letter::Live { epoch, command }) {
@@ -175,7 +183,8 @@ impl Engine {
     /// Takes a command back. One that is on its way ends `cancelled` if its connection ends unacknowledged.
     pub async fn cancel(&self, who: &Operator, id: CommandId) -> Result<CommandView, EngineError> {
         who.require(Role::Operator)?;
-        let cancel = Transition::Cancel { id, scope: who.scope.clone() };
+        let cancel =
+            Transition::Cancel { id, scope: who.scope.clone(), actor: Actor { by: who.by(), address: None } };
         match self.record_one(cancel).await? {
             Verdict::Unknown => Err(EngineError::UnknownCommand(id)),
             Verdict::Applied | Verdict::Requested | Verdict::Late | Verdict::Stale | Verdict::More => {
@@ -201,6 +210,10 @@ impl Engine {
             }
             AdminOutcome::Done
             | AdminOutcome::Enrolled { .. }
+            | AdminOutcome::Moved { .. }
+            | AdminOutcome::Changed { .. }
+            | AdminOutcome::InUse(_)
+            | AdminOutcome::LastAdmin
             | AdminOutcome::Exists
             | AdminOutcome::Unknown
             | AdminOutcome::Expired
@@ -233,9 +246,20 @@ impl Engine {
 
     /// Tells changes of state to those who follow the commands.
     pub(super) fn tell(&self, changes: &[Change]) {
-        for Change { update, .. } in changes {
-            tracing::debug!(command = %update.id, agent = %update.outcome.agent, state = %update.outcome.state);
-            self.followers.tell(update);
+        for Change { news, .. } in changes {
+            self.tell_followers(news);
+        }
+    }
+
+    fn tell_followers(&self, news: &News) {
+        match news {
+            News::Agent(update) => {
+                tracing::debug!(command = %update.id, agent = %update.outcome.agent, state = %update.outcome.state);
+                self.followers.tell(update);
+            }
+            News::Group(update) => {
+                tracing::debug!(command = %update.id, group = %update.group, state = %update.state);
+            }
         }
     }
 }
@@ -245,6 +269,13 @@ fn unreadable(refusal: Refusal) -> Submission {
     match refusal.submission {
         Some(submission) => *submission,
         None => Submission::new(Kind::unreadable()),
+    }
+}
+
+fn words(target: &Target) -> String {
+    match target {
+        Target::Agent(agent) => format!("agent {agent}"),
+        Target::Group(group) => format!("group {group}"),
     }
 }
 

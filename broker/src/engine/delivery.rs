@@ -6,7 +6,7 @@ use wakemq_protocol::{AgentId, Command, CommandId, CommandState, Facts, Outcome,
 
 use super::Engine;
 use crate::registry::{Arrival, Mailbox};
-use crate::store::{AdminOp, Durability, Epoch, StoreError, Transition, Verdict};
+use crate::store::{Admin, AdminOp, Durability, Epoch, StoreError, Transition, Verdict};
 
 /// The node's name in claims: there is one node so far.
 const NODE: &str = "local";
@@ -122,6 +122,6 @@ impl Engine {
 
     async fn seen(&self, agent: &AgentId, facts: Option<Facts>) -> Result<(), StoreError> {
         let op = AdminOp::Seen { agent: agent.clone(), facts };
-        self.store.write(vec![op], Durability::Lazy, self.clock.now()).await.map(drop)
+        self.store.write(vec![Admin { op, actor: None }], Durability::Lazy, self.clock.now()).await.map(drop)
     }
 }

@@ -20,7 +20,7 @@ impl Operator {
     pub fn from_principal(principal: Principal) -> Option<Self> {
         match principal {
             Principal::Operator { name, role, scope } => Some(Self { name, role, scope }),
-            Principal::Agent(_) => None,
+            Principal::Agent { .. } => None,
         }
     }
 

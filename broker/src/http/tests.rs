@@ -20,8 +20,8 @@ use super::*;
 use crate::clock::{Clock, Source};
 use crate::engine::{Advertise, Operator, create_operator};
 use crate::store::{
-    self, AdminOp, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Principal,
-    Query, Recorded, Role, Rows, Store, StoreError, StoreFuture, Submitted, Transition,
+    self, Admin, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Outcomes,
+    Principal, Query, Recorded, Role, Rows, Store, StoreError, StoreFuture, Submitted, Transition,
 };
 
 /// 2026-11-22T01:00:00Z, moved on by hand.
@@ -58,7 +58,7 @@ impl Store for Broken {
     fn inbox(&self, _: &AgentId, _: Epoch, _: usize, _: Timestamp) -> StoreFuture<'_, InboxPage> {
         broken()
     }
-    fn command(&self, _: CommandId) -> StoreFuture<'_, Option<CommandRow>> {
+    fn command(&self, _: CommandId, _: Outcomes) -> StoreFuture<'_, Option<CommandRow>> {
         broken()
     }
     fn authenticate(&self, _: &SecretHash) -> StoreFuture<'_, Option<Principal>> {
@@ -67,7 +67,7 @@ impl Store for Broken {
     fn claim(&self, _: &AgentId, _: &str, _: Timestamp) -> StoreFuture<'_, Claim> {
         broken()
     }
-    fn write(&self, _: Vec<AdminOp>, _: Durability, _: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>> {
+    fn write(&self, _: Vec<Admin>, _: Durability, _: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>> {
         broken()
     }
     fn read(&self, _: Query) -> StoreFuture<'_, Rows> {

@@ -30,10 +30,12 @@ use wakemq_protocol::{AgentId, Command, CommandId, SecretHash, Timestamp};
 
 pub use self::redb::{OpenMedium, open_on};
 pub use model::{
-    AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, NewCommand, Principal, Query,
-    Recorded, Role, Rows, Submitted, Transition, Verdict,
+    Actor, Admin, AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, GroupRow,
+    NewCommand, OperatorRow, Outcomes, Principal, Query, Recorded, Rows, Status, Submitted, TokenRow,
+    Transition, Verdict,
 };
 pub use observer::Observer;
+pub use wakemq_protocol::{Role, Target};
 
 /// Makes an empty store in memory, for tests.
 pub fn memory() -> Arc<dyn Store> {
@@ -138,7 +140,7 @@ pub trait Store: Send + Sync + 'static {
     fn inbox(&self, agent: &AgentId, epoch: Epoch, max: usize, now: Timestamp) -> StoreFuture<'_, InboxPage>;
 
     /// Returns a command and what became of it; one that is carried is `sent`.
-    fn command(&self, id: CommandId) -> StoreFuture<'_, Option<CommandRow>>;
+    fn command(&self, id: CommandId, outcomes: Outcomes) -> StoreFuture<'_, Option<CommandRow>>;
 
     /// Finds whom a secret belongs to: one look-up, no flush.
     fn authenticate(&self, hash: &SecretHash) -> StoreFuture<'_, Option<Principal>>;
@@ -146,10 +148,10 @@ pub trait Store: Send + Sync + 'static {
     /// Makes `node` the only one that may take from the agent's inbox; what the former claim carried is released.
     fn claim(&self, agent: &AgentId, node: &str, now: Timestamp) -> StoreFuture<'_, Claim>;
 
-    /// Writes agents, tokens and operators.
+    /// Writes agents, groups, tokens and operators.
     fn write(
         &self,
-        ops: Vec<AdminOp>,
+        ops: Vec<Admin>,
         durability: Durability,
         now: Timestamp,
     ) -> StoreFuture<'_, Vec<AdminOutcome>>;

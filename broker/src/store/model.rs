@@ -1,8 +1,12 @@
 //! What goes into the store and what comes out of it.
 
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use wakemq_protocol::http::AuditEntry;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, Facts, GroupPath, OperatorName, Outcome, Receipt, SecretHash,
-    Submission, Timestamp, Update,
+    AgentId, CommandId, Facts, GroupPath, GroupUpdate, Kind, News, OperatorName, Outcome, Receipt, Role,
+    SecretHash, Submission, Target, Timestamp,
 };
 
 use super::Epoch;
@@ -12,13 +16,13 @@ use super::Epoch;
 pub struct NewCommand {
     /// Its id, chosen by the publisher or by the engine.
     pub id: CommandId,
-    /// Who published it, `op:` and the operator's name.
-    pub by: String,
-    /// The subtree that the publisher may command; an agent outside of it is [`Submitted::Forbidden`].
+    /// Who published it, and from where. A command for a group leaves a line in the audit trail.
+    pub actor: Actor,
+    /// The subtree that the publisher may command; a target outside of it is [`Submitted::Forbidden`].
     pub scope: GroupPath,
     /// For whom.
-    pub agent: AgentId,
-    /// What was asked, without the id. Together with `by` and `agent` it tells a repetition from a conflict.
+    pub target: Target,
+    /// What was asked, without the id. Together with who and for whom it tells a repetition from a conflict.
     pub submission: Submission,
     /// When it expires: acceptance plus its time to live.
     pub expires: Timestamp,
@@ -26,15 +30,24 @@ pub struct NewCommand {
     pub delivery: Delivery,
 }
 
+/// Who does something, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// `op:` and an operator's name, `agent:` and an agent's id, or `system`.
+    pub by: String,
+    /// The address of the connection; `None` for what came over none.
+    pub address: Option<SocketAddr>,
+}
+
 /// How a new command is to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// Through the inbox.
     Inbox,
-    /// `ttl` 0: only by the connection of this epoch, which carries it from the moment of acceptance; without an
-    /// epoch, or under a stale one, it is accepted as `expired`. It takes no slot and is in no inbox.
-    Live(Option<Epoch>),
-    /// Not at all: it is recorded as `refused`, for this reason. The agent need not exist.
+    /// `ttl` 0: only by the connections of these epochs, which carry it from the moment of acceptance; for all
+    /// others, and under a stale epoch, it is accepted as `expired`. It takes no slot and is in no inbox.
+    Live(Vec<(AgentId, Epoch)>),
+    /// Not at all: it is recorded as `refused`, for this reason. The target need not exist.
     Refused(String),
 }
 
@@ -43,20 +56,20 @@ pub enum Delivery {
 pub enum Submitted {
     /// Accepted, durably.
     Accepted {
-        /// Its own state: `queued`, `sent` (live), `expired` or `refused`.
-        outcome: Outcome,
+        /// Where it stands: `queued`, `sent` (live), `expired` or `refused`.
+        news: News,
         /// What it did to others: those that it superseded.
         changes: Vec<Change>,
     },
     /// The same command again.
-    Duplicate(Outcome),
+    Duplicate(News),
     /// Another command has this id.
     Conflict,
-    /// 100 commands are pending for the agent.
+    /// 100 commands are pending for the agent, or live for the group.
     Full,
-    /// No such agent.
-    UnknownAgent,
-    /// The agent is outside the publisher's scope.
+    /// No such agent or group.
+    Unknown,
+    /// The target is outside the publisher's scope.
     Forbidden,
 }
 
@@ -95,8 +108,10 @@ pub enum Transition {
     Cancel {
         /// The command.
         id: CommandId,
-        /// The subtree that the operator may command; outside of it the command is unknown.
+        /// The subtree that the operator may command; a command whose target is not wholly inside is unknown.
         scope: GroupPath,
+        /// Who takes it back; leaves a line in the audit trail.
+        actor: Actor,
     },
     /// The connection of this epoch ended: what it carried becomes `queued` again, or the end that is due.
     /// A stale epoch changes nothing.
@@ -140,13 +155,20 @@ pub enum Verdict {
     More,
 }
 
-/// A change of a command's state.
+/// A change of a command's state: for one agent, or of a command for a group as a whole.
+///
+/// What becomes of a command for a group at one agent is told as that agent's change; how many are in which state
+/// is told on request ([`Store::command`](super::Store::command)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Who published the command.
     pub by: String,
+    /// What was asked.
+    pub kind: Kind,
+    /// The agent's group, as far as the batch knows it, or the group that the command is for.
+    pub group: GroupPath,
     /// The change.
-    pub update: Update,
+    pub news: News,
 }
 
 /// A command and what became of it.
@@ -157,8 +179,8 @@ pub struct CommandRow {
     /// Who published it.
     pub by: String,
     /// For whom.
-    pub agent: AgentId,
-    /// The agent's group at acceptance.
+    pub target: Target,
+    /// The group that it is for; for an agent, the agent's at acceptance, or since it was moved while it waited.
     pub group: GroupPath,
     /// What was asked; its priority may have been raised, and `expires` prolonged, by one that it superseded.
     pub submission: Submission,
@@ -167,21 +189,44 @@ pub struct CommandRow {
     /// When it expires.
     pub expires: Timestamp,
     /// What became of it.
-    pub outcome: Outcome,
+    pub status: Status,
 }
 
-impl CommandRow {
-    /// Tells whether the command waits for its agent, carried or not.
-    pub fn is_pending(&self) -> bool {
-        matches!(self.outcome.state, CommandState::Queued | CommandState::Sent)
-    }
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// At its one agent.
+    Agent(Outcome),
+    /// At the agents of a group.
+    Group {
+        /// In sum.
+        update: GroupUpdate,
+        /// A page of what is known of single agents, in order of their ids.
+        outcomes: Vec<Outcome>,
+        /// The last agent of the page, if there are more.
+        next: Option<AgentId>,
+    },
+}
+
+/// Which outcomes of a command for a group are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcomes {
+    /// Those after this agent.
+    pub after: Option<AgentId>,
+    /// How many at most; 0 for the counts alone.
+    pub max: usize,
 }
 
 /// Whom a secret belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// An agent, in its own spelling.
-    Agent(AgentId),
+    /// An agent.
+    Agent {
+        /// In its own spelling.
+        agent: AgentId,
+        /// Its group.
+        group: GroupPath,
+    },
     /// An operator.
     Operator {
         /// Its name.
@@ -193,18 +238,6 @@ pub enum Principal {
     },
 }
 
-/// What an operator may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// See.
-    Viewer,
-    /// See and command.
-    Operator,
-    /// See, command, and administer agents, tokens and operators.
-    Admin,
-}
-
 /// Whether a write waits for its flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -214,7 +247,20 @@ pub enum Durability {
     Lazy,
 }
 
-/// A change of agents, tokens or operators.
+/// A change of agents, groups, tokens or operators, and who makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// What.
+    pub op: AdminOp,
+    /// Who: leaves a line in the audit trail, with how it was before and is after, in the same write. `None`
+    /// leaves none.
+    pub actor: Option<Actor>,
+}
+
+/// A change of agents, groups, tokens or operators.
+///
+/// Where an operation has a `scope`, it is the subtree that the operator may administer; outside of it the thing is
+/// unknown. A group comes into being with the first agent, token or operator in it, with all its ancestors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminOp {
     /// Creates an agent.
@@ -242,8 +288,35 @@ pub enum AdminOp {
     RevokeAgent {
         /// The agent.
         agent: AgentId,
-        /// The subtree that the operator may administer; outside of it the agent is unknown.
+        /// Where the operator may administer.
         scope: GroupPath,
+    },
+    /// Takes an agent into another group. What it leaves ends `cancelled` for it: the live commands for groups that
+    /// it is not in any more, and its own commands whose publisher may not command the new group.
+    MoveAgent {
+        /// The agent.
+        agent: AgentId,
+        /// The group that it joins, which the engine has checked to be within the operator's right.
+        to: GroupPath,
+        /// Where the operator may administer.
+        scope: GroupPath,
+    },
+    /// Creates a group, with its ancestors; one that exists is [`AdminOutcome::Exists`].
+    CreateGroup {
+        /// The group.
+        group: GroupPath,
+    },
+    /// Removes a group and what lies below it; refused while it is in use.
+    RemoveGroup {
+        /// The group; the root is in use always.
+        group: GroupPath,
+    },
+    /// Gives a group, and what lies below it, another path; refused while it is in use.
+    RenameGroup {
+        /// The group.
+        group: GroupPath,
+        /// Its new path, which must not exist.
+        to: GroupPath,
     },
     /// Notes that an agent came or left.
     Seen {
@@ -265,6 +338,13 @@ pub enum AdminOp {
         /// Who created it.
         by: String,
     },
+    /// Removes an enrolment token; agents that used it stay.
+    RevokeToken {
+        /// Its public id, see [`TokenRow::id`].
+        id: String,
+        /// Where the operator may administer.
+        scope: GroupPath,
+    },
     /// Creates an operator.
     CreateOperator {
         /// Its name.
@@ -274,7 +354,36 @@ pub enum AdminOp {
         /// What it may do.
         role: Role,
         /// Where.
+        group: GroupPath,
+    },
+    /// Changes what an operator may do; its secret stays.
+    ChangeOperator {
+        /// Its name.
+        name: OperatorName,
+        /// What it may do from now on.
+        role: Option<Role>,
+        /// Where, from now on; the engine has checked it to be within the operator's right.
+        group: Option<GroupPath>,
+        /// Where the one who changes it may administer.
         scope: GroupPath,
+    },
+    /// Removes an operator and its secret; its commands stay.
+    RevokeOperator {
+        /// Its name.
+        name: OperatorName,
+        /// Where the one who removes it may administer.
+        scope: GroupPath,
+    },
+    /// Leaves a line in the audit trail and does nothing else: for what is told in sum.
+    Note {
+        /// What was done.
+        action: &'static str,
+        /// To what.
+        target: String,
+        /// In which group.
+        group: GroupPath,
+        /// How it is now.
+        after: Value,
     },
 }
 
@@ -295,27 +404,92 @@ pub enum AdminOutcome {
         /// What became of its commands.
         changes: Vec<Change>,
     },
+    /// Moved.
+    Moved {
+        /// From where.
+        from: GroupPath,
+        /// What became of its commands.
+        changes: Vec<Change>,
+    },
+    /// The operator has these rights now.
+    Changed {
+        /// What it may do.
+        role: Role,
+        /// Where.
+        group: GroupPath,
+    },
     /// The name, or the secret, is taken.
     Exists,
-    /// No such agent or token.
+    /// No such agent, group, token or operator.
     Unknown,
+    /// Something uses the group: in words, what.
+    InUse(String),
+    /// Without this operator nobody could administer the root any more.
+    LastAdmin,
     /// The token has expired.
     Expired,
     /// The token has no use left.
     UsedUp,
 }
 
-/// Which rows to read.
+/// Which rows to read. Every page is read without going through what is not on it, or through a bounded part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
     /// One agent.
     Agent(AgentId),
-    /// Agents in order of their ids, those after `after`, within `scope`, at most `max`.
+    /// Agents of a subtree, by group and then by id.
     Agents {
-        /// The last id of the page before.
-        after: Option<AgentId>,
+        /// The last of the page before.
+        after: Option<(GroupPath, AgentId)>,
         /// The subtree.
         scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Groups of a subtree, the group itself too, by path.
+    Groups {
+        /// The last path of the page before.
+        after: Option<GroupPath>,
+        /// The subtree.
+        scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Operators limited to a subtree or a part of it, by name.
+    Operators {
+        /// The last name of the page before.
+        after: Option<OperatorName>,
+        /// The subtree.
+        scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Enrolment tokens for a subtree, by public id.
+    Tokens {
+        /// The last id of the page before.
+        after: Option<String>,
+        /// The subtree.
+        scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Lines of the audit trail within a subtree, oldest first.
+    Audit {
+        /// Those of this moment and later.
+        since: Option<Timestamp>,
+        /// Those after this number.
+        after: Option<u64>,
+        /// The subtree.
+        scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Agents that a command for a group still waits for and of which nothing else is known.
+    Waiting {
+        /// The command.
+        id: CommandId,
+        /// The last of the page before.
+        after: Option<(GroupPath, AgentId)>,
         /// How many at most.
         max: usize,
     },
@@ -328,8 +502,67 @@ pub enum Query {
 pub enum Rows {
     /// Agents.
     Agents(Vec<AgentRow>),
+    /// Groups.
+    Groups(Vec<GroupRow>),
+    /// Operators.
+    Operators(Vec<OperatorRow>),
+    /// Enrolment tokens.
+    Tokens(Vec<TokenRow>),
+    /// Lines of the audit trail.
+    Audit {
+        /// The lines.
+        entries: Vec<AuditEntry>,
+        /// Where to go on, if there may be more; the page may be short nevertheless.
+        next: Option<u64>,
+    },
+    /// Agents that are waited for.
+    Waiting {
+        /// The agents with their groups.
+        agents: Vec<(GroupPath, AgentId)>,
+        /// Where to go on, if there may be more; the page may be short nevertheless.
+        next: Option<(GroupPath, AgentId)>,
+    },
     /// The store can be read.
     Healthy,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its path.
+    pub group: GroupPath,
+    /// How many agents are in it or below it.
+    pub agents: u64,
+}
+
+/// An operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorRow {
+    /// Its name.
+    pub name: OperatorName,
+    /// What it may do.
+    pub role: Role,
+    /// Where.
+    pub group: GroupPath,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// An enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Its public id: the first 16 hexadecimal digits of its hash.
+    pub id: String,
+    /// The group that its agents join.
+    pub group: GroupPath,
+    /// How many agents may use it.
+    pub uses: u32,
+    /// How many of them still may.
+    pub uses_left: u32,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Who created it.
+    pub by: String,
 }
 
 /// An agent.
@@ -348,6 +581,6 @@ pub struct AgentRow {
     pub last_seen: Option<Timestamp>,
     /// What it last told of itself.
     pub facts: Option<Facts>,
-    /// How many commands wait for it.
+    /// How many commands wait for it, those for its groups too.
     pub pending: u32,
 }

@@ -10,7 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::interval;
-use wakemq_broker::store::{self, AdminOp, Delivery, Durability, NewCommand, Store, Submitted};
+use wakemq_broker::store::{
+    self, Actor, Admin, AdminOp, Delivery, Durability, NewCommand, Store, Submitted, Target,
+};
 use wakemq_protocol::{AgentId, CommandId, GroupPath, Kind, SecretHash, Submission, Timestamp};
 use wakemq_publisher::{Publisher, Verdict, Wanted, new_command_id};
 
@@ -168,7 +170,7 @@ impl Flush {
             let mut secret = [0; 32];
             secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
             let (agent, group) = (agent.clone(), "test".parse()?);
-            Ok(AdminOp::CreateAgent { agent, group, secret: SecretHash(secret) })
+            Ok(Admin { op: AdminOp::CreateAgent { agent, group, secret: SecretHash(secret) }, actor: None })
         };
         let ops = agents.iter().enumerate().map(create).collect::<Result<Vec<_>>>()?;
         store.write(ops, Durability::Flushed, now()).await?;
@@ -185,9 +187,9 @@ impl Flush {
         let (id, submission) = wake()?;
         let command = NewCommand {
             id,
-            by: "op:admin".into(),
+            actor: Actor { by: "op:admin".into(), address: None },
             scope: GroupPath::root(),
-            agent: self.agents.pop().context("more commits than agents")?,
+            target: Target::Agent(self.agents.pop().context("more commits than agents")?),
             submission: Submission { id: None, ..submission },
             expires: Timestamp::from_unix_ms(now().unix_ms() + 86_400_000),
             delivery: Delivery::Inbox,

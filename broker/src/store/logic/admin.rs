@@ -7,7 +7,7 @@ use crate::store::batch::Batch;
 use crate::store::claims::Effect;
 use crate::store::kv::{ReadKv, Table, WriteKv, after};
 use crate::store::rows::{self, Agent, Operator, Owner, Token};
-use crate::store::{AdminOp, AdminOutcome, AgentRow, Change, StoreError};
+use crate::store::{Admin, AdminOp, AdminOutcome, AgentRow, Change, StoreError};
 
 /// How many agents are read at once.
 const CHUNK: usize = 256;
@@ -15,10 +15,10 @@ const CHUNK: usize = 256;
 /// Does one thing of administration.
 pub(in crate::store) fn write(
     batch: &mut Batch<'_>,
-    op: &AdminOp,
+    admin: &Admin,
     now: Timestamp,
 ) -> Result<AdminOutcome, StoreError> {
-    match op {
+    match &admin.op {
         AdminOp::CreateAgent { agent, group, secret } => {
             let created = create_agent(batch, agent, group, secret, None, now)?;
             Ok(if created { AdminOutcome::Done } else { AdminOutcome::Exists })
@@ -30,11 +30,17 @@ pub(in crate::store) fn write(
             if batch.get(Table::Tokens, &token.0)?.is_some() {
                 return Ok(AdminOutcome::Exists);
             }
-            let row = Token { group: group.clone(), uses_left: *uses, expires: *expires, by: by.clone() };
+            let row = Token {
+                group: group.clone(),
+                uses: *uses,
+                uses_left: *uses,
+                expires: *expires,
+                by: by.clone(),
+            };
             rows::put(batch, Table::Tokens, &token.0, &row)?;
             Ok(AdminOutcome::Done)
         }
-        AdminOp::CreateOperator { name, secret, role, scope } => {
+        AdminOp::CreateOperator { name, secret, role, group } => {
             let key = name.as_str().as_bytes();
             if batch.get(Table::Operators, key)?.is_some() || batch.get(Table::Secrets, &secret.0)?.is_some()
             {
@@ -44,12 +50,20 @@ pub(in crate::store) fn write(
                 batch,
                 Table::Operators,
                 key,
-                &Operator { secret: *secret, role: *role, scope: scope.clone() },
+                &Operator { secret: *secret, role: *role, group: group.clone(), created: now },
             )?;
-            let owner = Owner::Operator { name: name.clone(), role: *role, scope: scope.clone() };
+            let owner = Owner::Operator { name: name.clone(), role: *role, scope: group.clone() };
             rows::put(batch, Table::Secrets, &secret.0, &owner)?;
             Ok(AdminOutcome::Done)
         }
+        AdminOp::MoveAgent { .. }
+        | AdminOp::CreateGroup { .. }
+        | AdminOp::RemoveGroup { .. }
+        | AdminOp::RenameGroup { .. }
+        | AdminOp::RevokeToken { .. }
+        | AdminOp::ChangeOperator { .. }
+        | AdminOp::RevokeOperator { .. }
+        | AdminOp::Note { .. } => Ok(AdminOutcome::Unknown),
     }
 }
 
@@ -78,7 +92,12 @@ fn create_agent(
         facts: facts.cloned(),
     };
     rows::put(batch, Table::Agents, key.as_bytes(), &row)?;
-    rows::put(batch, Table::Secrets, &secret.0, &Owner::Agent(agent.clone()))?;
+    rows::put(
+        batch,
+        Table::Secrets,
+        &secret.0,
+        &Owner::Agent { agent: agent.clone(), group: group.clone() },
+    )?;
     Ok(true)
 }
 
@@ -162,15 +181,23 @@ fn seen(
 }
 
 /// Tells for each operation whether it names an agent that does not exist, without doing it.
-pub(in crate::store) fn unknown_agents(kv: &dyn ReadKv, ops: &[AdminOp]) -> Result<Vec<bool>, StoreError> {
+pub(in crate::store) fn unknown_agents(kv: &dyn ReadKv, ops: &[Admin]) -> Result<Vec<bool>, StoreError> {
     ops.iter()
-        .map(|op| match op {
+        .map(|admin| match &admin.op {
             AdminOp::Seen { agent, .. } => Ok(kv.get(Table::Agents, agent.key().as_bytes())?.is_none()),
             AdminOp::CreateAgent { .. }
             | AdminOp::Enrol { .. }
             | AdminOp::RevokeAgent { .. }
             | AdminOp::CreateToken { .. }
-            | AdminOp::CreateOperator { .. } => Ok(false),
+            | AdminOp::CreateOperator { .. }
+            | AdminOp::MoveAgent { .. }
+            | AdminOp::CreateGroup { .. }
+            | AdminOp::RemoveGroup { .. }
+            | AdminOp::RenameGroup { .. }
+            | AdminOp::RevokeToken { .. }
+            | AdminOp::ChangeOperator { .. }
+            | AdminOp::RevokeOperator { .. }
+            | AdminOp::Note { .. } => Ok(false),
         })
         .collect()
 }
@@ -184,26 +211,27 @@ pub(in crate::store) fn find_agent(kv: &dyn ReadKv, agent: &AgentId) -> Result<V
 /// Reads the agents of a subtree in order, those after `last`, at most `max`; live commands are not counted.
 pub(in crate::store) fn agents(
     kv: &dyn ReadKv,
-    last: Option<&AgentId>,
+    last: Option<&(GroupPath, AgentId)>,
     scope: &GroupPath,
     max: usize,
 ) -> Result<Vec<AgentRow>, StoreError> {
-    let mut from = last.map(|last| after(last.key().as_bytes())).unwrap_or_default();
+    let last = last.map(|(group, agent)| (group.clone(), agent.key()));
+    let mut from = Vec::new();
     let mut found = Vec::new();
     loop {
         let lines = kv.range(Table::Agents, &from, &[0xff], CHUNK)?;
-        let Some((key, _)) = lines.last() else { return Ok(found) };
+        let Some((key, _)) = lines.last() else { break };
         from = after(key);
         for (_, value) in &lines {
-            if found.len() >= max {
-                return Ok(found);
-            }
             let row: Agent = rows::parse(Table::Agents, value)?;
-            if scope.contains(&row.group) {
-                found.push(agent_row(kv, row)?);
+            let place = (row.group.clone(), row.agent.key());
+            if scope.contains(&row.group) && last.as_ref().is_none_or(|last| place > *last) {
+                found.push((place, row));
             }
         }
     }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.into_iter().take(max).map(|(_, row)| agent_row(kv, row)).collect()
 }
 
 fn agent_row(kv: &dyn ReadKv, row: Agent) -> Result<AgentRow, StoreError> {

@@ -1,6 +1,6 @@
 //! The ends of a command, and what they do to others of its slot.
 
-use wakemq_protocol::{CommandId, CommandState, Slot, Timestamp, Update};
+use wakemq_protocol::{CommandId, CommandState, News, Slot, Timestamp, Update};
 
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
@@ -10,7 +10,12 @@ use crate::store::{Change, CommandRow, StoreError};
 
 /// Makes the change that tells what has become of a command.
 pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Change {
-    Change { by: row.by.clone(), update: Update { id, outcome: row.outcome_now(sent_at) } }
+    Change {
+        by: row.by.clone(),
+        kind: row.submission.kind.clone(),
+        group: row.group.clone(),
+        news: News::Agent(Update { id, outcome: row.outcome_now(sent_at) }),
+    }
 }
 
 /// Reads a command and tells whether it is carried; `read` gives a new snapshot at each call.

@@ -1,14 +1,14 @@
 //! Accepting commands.
 
 use wakemq_protocol::limits::PENDING_MAX;
-use wakemq_protocol::{CommandState, GroupPath, Timestamp};
+use wakemq_protocol::{AgentId, CommandState, GroupPath, News, Outcome, Timestamp, Update};
 
 use super::lifecycle::{change, due, end, supersede};
 use crate::store::batch::Batch;
 use crate::store::claims::{Carried, Effect, Shard};
 use crate::store::kv::Table;
 use crate::store::rows::{self, Agent, Row};
-use crate::store::{Delivery, Epoch, NewCommand, StoreError, Submitted};
+use crate::store::{Delivery, Epoch, NewCommand, StoreError, Submitted, Target};
 
 /// Accepts a command, or says why not.
 pub(in crate::store) fn submit(
@@ -16,13 +16,25 @@ pub(in crate::store) fn submit(
     new: &NewCommand,
     now: Timestamp,
 ) -> Result<Submitted, StoreError> {
-    let agent_key = new.agent.key();
+    match &new.target {
+        Target::Agent(agent) => submit_to_agent(batch, new, agent, now),
+        Target::Group(_) => Ok(Submitted::Unknown),
+    }
+}
+
+fn submit_to_agent(
+    batch: &mut Batch<'_>,
+    new: &NewCommand,
+    target: &AgentId,
+    now: Timestamp,
+) -> Result<Submitted, StoreError> {
+    let agent_key = target.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
     if let Some(row) = rows::command(batch, new.id)? {
-        let same = row.by == new.by && row.agent == new.agent && row.submission == new.submission;
+        let same = row.by == new.actor.by && row.agent == *target && row.submission == new.submission;
         return Ok(match same {
-            true => Submitted::Duplicate(row.outcome_now(shard.carried_since(&agent_key, new.id))),
+            true => Submitted::Duplicate(news(new, row.outcome_now(shard.carried_since(&agent_key, new.id)))),
             false => Submitted::Conflict,
         });
     }
@@ -33,18 +45,21 @@ pub(in crate::store) fn submit(
         let row = Row {
             state: CommandState::Refused,
             detail: Some(why.clone()),
-            ..new_row(batch, new, group.unwrap_or_else(|| new.scope.clone()), now)?
+            ..new_row(batch, new, target, group.unwrap_or_else(|| new.scope.clone()), now)?
         };
         batch.insert_command(new.id, &row)?;
-        return Ok(Submitted::Accepted { outcome: row.outcome(), changes: Vec::new() });
+        return Ok(Submitted::Accepted { news: news(new, row.outcome()), changes: Vec::new() });
     }
-    let Some(agent) = agent else { return Ok(Submitted::UnknownAgent) };
+    let Some(agent) = agent else { return Ok(Submitted::Unknown) };
     if !new.scope.contains(&agent.group) {
         return Ok(Submitted::Forbidden);
     }
-    match new.delivery {
-        Delivery::Live(epoch) => submit_live(batch, &mut shard, new, agent.group, epoch, now),
-        Delivery::Inbox | Delivery::Refused(_) => submit_to_inbox(batch, &mut shard, new, agent.group, now),
+    match &new.delivery {
+        Delivery::Live(epochs) => {
+            let epoch = epochs.iter().find(|(agent, _)| agent == target).map(|&(_, epoch)| epoch);
+            submit_live(batch, &mut shard, new, agent, epoch, now)
+        }
+        Delivery::Inbox | Delivery::Refused(_) => submit_to_inbox(batch, &mut shard, new, agent, now),
     }
 }
 
@@ -52,16 +67,16 @@ fn submit_live(
     batch: &mut Batch<'_>,
     shard: &mut Shard,
     new: &NewCommand,
-    group: GroupPath,
+    agent: Agent,
     epoch: Option<Epoch>,
     now: Timestamp,
 ) -> Result<Submitted, StoreError> {
-    let agent_key = new.agent.key();
-    let row = Row { live: true, ..new_row(batch, new, group, now)? };
+    let agent_key = agent.agent.key();
+    let row = Row { live: true, ..new_row(batch, new, &agent.agent, agent.group, now)? };
     if epoch.is_none() || shard.epoch(&agent_key) != epoch {
         let row = Row { state: CommandState::Expired, ..row };
         batch.insert_command(new.id, &row)?;
-        return Ok(Submitted::Accepted { outcome: row.outcome(), changes: Vec::new() });
+        return Ok(Submitted::Accepted { news: news(new, row.outcome()), changes: Vec::new() });
     }
     let in_inbox = rows::inbox(batch, &agent_key)?.iter().filter(|entry| now < entry.expires).count();
     if in_inbox + shard.live_count(&agent_key) >= PENDING_MAX {
@@ -70,17 +85,17 @@ fn submit_live(
     batch.insert_command(new.id, &row)?;
     shard.carry(&agent_key, Carried { id: new.id, since: now, live: true });
     batch.effect(Effect::Carried { agent_key, id: new.id });
-    Ok(Submitted::Accepted { outcome: row.outcome_now(Some(now)), changes: Vec::new() })
+    Ok(Submitted::Accepted { news: news(new, row.outcome_now(Some(now))), changes: Vec::new() })
 }
 
 fn submit_to_inbox(
     batch: &mut Batch<'_>,
     shard: &mut Shard,
     new: &NewCommand,
-    group: GroupPath,
+    agent: Agent,
     now: Timestamp,
 ) -> Result<Submitted, StoreError> {
-    let agent_key = new.agent.key();
+    let agent_key = agent.agent.key();
     let slot = new.submission.effective_slot();
     // First what it would do to each line of the inbox, then whether there is room, then the deed.
     let mut pending = shard.live_count(&agent_key);
@@ -98,7 +113,7 @@ fn submit_to_inbox(
     if pending >= PENDING_MAX {
         return Ok(Submitted::Full);
     }
-    let mut row = new_row(batch, new, group, now)?;
+    let mut row = new_row(batch, new, &agent.agent, agent.group, now)?;
     let mut changes = Vec::new();
     for (id, carried) in touched {
         let Some(older) = rows::command(batch, id)? else { continue };
@@ -116,18 +131,23 @@ fn submit_to_inbox(
         }
     }
     batch.insert_command(new.id, &row)?;
-    Ok(Submitted::Accepted { outcome: row.outcome(), changes })
+    Ok(Submitted::Accepted { news: news(new, row.outcome()), changes })
+}
+
+fn news(new: &NewCommand, outcome: Outcome) -> News {
+    News::Agent(Update { id: new.id, outcome })
 }
 
 fn new_row(
     batch: &mut Batch<'_>,
     new: &NewCommand,
+    agent: &AgentId,
     group: GroupPath,
     now: Timestamp,
 ) -> Result<Row, StoreError> {
     Ok(Row {
-        by: new.by.clone(),
-        agent: new.agent.clone(),
+        by: new.actor.by.clone(),
+        agent: agent.clone(),
         group,
         submission: new.submission.clone(),
         priority: new.submission.priority,

@@ -19,7 +19,7 @@ pub(in crate::store) fn record(
         Transition::Acknowledged { agent, id, epoch } => acknowledged(batch, agent, *id, *epoch, now),
         Transition::Failed { agent, id, epoch, detail } => failed(batch, agent, *id, *epoch, detail, now),
         Transition::Receipt { agent, receipt } => by_receipt(batch, agent, receipt, now),
-        Transition::Cancel { id, scope } => cancel(batch, *id, scope, now),
+        Transition::Cancel { id, scope, actor: _ } => cancel(batch, *id, scope, now),
         Transition::Release { agent, epoch } => {
             let agent_key = agent.key();
             let Some(carried) = batch.claims.give_up(&agent_key, *epoch) else {

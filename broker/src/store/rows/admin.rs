@@ -24,13 +24,15 @@ pub(in crate::store) struct Agent {
 pub(in crate::store) struct Operator {
     pub(in crate::store) secret: SecretHash,
     pub(in crate::store) role: Role,
-    pub(in crate::store) scope: GroupPath,
+    pub(in crate::store) group: GroupPath,
+    pub(in crate::store) created: Timestamp,
 }
 
 /// An enrolment token as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::store) struct Token {
     pub(in crate::store) group: GroupPath,
+    pub(in crate::store) uses: u32,
     pub(in crate::store) uses_left: u32,
     pub(in crate::store) expires: Timestamp,
     pub(in crate::store) by: String,
@@ -40,14 +42,14 @@ pub(in crate::store) struct Token {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::store) enum Owner {
-    Agent(AgentId),
+    Agent { agent: AgentId, group: GroupPath },
     Operator { name: OperatorName, role: Role, scope: GroupPath },
 }
 
 impl From<Owner> for Principal {
     fn from(owner: Owner) -> Self {
         match owner {
-            Owner::Agent(agent) => Self::Agent(agent),
+            Owner::Agent { agent, group } => Self::Agent { agent, group },
             Owner::Operator { name, role, scope } => Self::Operator { name, role, scope },
         }
     }

@@ -9,7 +9,7 @@ use wakemq_protocol::{
 use super::inbox::Entry;
 use super::{get, put, time_key};
 use crate::store::kv::{ReadKv, Table, WriteKv};
-use crate::store::{CommandRow, StoreError};
+use crate::store::{CommandRow, Status, StoreError, Target};
 
 /// A command as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +85,12 @@ impl Row {
         CommandRow {
             id,
             by: self.by,
-            agent: self.agent,
+            target: Target::Agent(self.agent),
             group: self.group,
             submission: Submission { priority: self.priority, ..self.submission },
             issued: self.issued,
             expires: self.expires,
-            outcome,
+            status: Status::Agent(outcome),
         }
     }
 

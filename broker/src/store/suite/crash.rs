@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use ::redb::StorageBackend;
 use parking_lot::Mutex;
-use wakemq_protocol::{CommandState, GroupPath, ReceiptState};
+use wakemq_protocol::{CommandState, ReceiptState};
 
 use super::fixture::*;
-use crate::store::{self, Delivery, NewCommand, Store, Submitted, Transition, Verdict};
+use crate::store::{self, Delivery, NewCommand, Store, Transition, Verdict};
 
 /// Disks write this much at once or not at all.
 const SECTOR: usize = 512;
@@ -135,9 +135,7 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
             1 => NewCommand { delivery: Delivery::Refused("no".into()), ..new(number) },
             _ => in_slot(number, ["s", "t"][random.usize(..2)]),
         };
-        let Submitted::Accepted { outcome, mut changes } = bench.submit(command, 1).await else {
-            panic!("not accepted")
-        };
+        let (outcome, mut changes) = accepted(bench.submit(command, 1).await);
         let after = recorder.steps();
         answers.push(Answer { after, number, told: outcome.state });
         let target = random.u64(1..=number);
@@ -157,9 +155,9 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
         });
         let after = recorder.steps();
         for change in changes {
-            let number = (1..=number).find(|&number| id(number) == change.update.id).unwrap();
-            let told = change.update.outcome.state;
-            if told != CommandState::Sent && change.update.outcome.late.is_none() {
+            let number = (1..=number).find(|&number| id(number) == update(&change.news).id).unwrap();
+            let told = update(&change.news).outcome.state;
+            if told != CommandState::Sent && update(&change.news).outcome.late.is_none() {
                 answers.push(Answer { after, number, told });
             }
         }
@@ -208,12 +206,12 @@ async fn check(content: Vec<u8>, answers: impl Iterator<Item = &Answer>, crash: 
     let bench = Bench::again(Recorder::with(content).open());
     let told: HashMap<u64, CommandState> = answers.map(|answer| (answer.number, answer.told)).collect();
     for (number, told) in told {
-        let row = bench.store.command(id(number)).await.unwrap();
-        let found =
-            row.unwrap_or_else(|| panic!("crash at {crash}: {number} was {told} and is gone")).outcome.state;
+        let row = bench.row(number).await;
+        let row = row.unwrap_or_else(|| panic!("crash at {crash}: {number} was {told} and is gone"));
+        let found = outcome_of(row).state;
         assert!(may_be(told, found), "crash at {crash}: {number} was told as {told} and is {found}");
     }
     // And it goes on working.
-    let cancel = Transition::Cancel { id: id(1000), scope: GroupPath::root() };
+    let cancel = cancel(1000);
     assert_eq!(bench.record(cancel, 200).await.verdict, Verdict::Unknown);
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, GroupPath, Kind, Outcome, Priority, Receipt, ReceiptState, SecretHash,
-    SlotChoice, Submission, Timestamp,
+    AgentId, CommandId, CommandState, GroupPath, Kind, News, Outcome, Priority, Receipt, ReceiptState,
+    SecretHash, SlotChoice, Submission, Timestamp, Update,
 };
 
 use crate::store::{
-    self, AdminOp, AdminOutcome, Change, Delivery, Durability, Epoch, NewCommand, Query, Recorded, Rows,
-    Store, StoreError, Submitted, Transition, Verdict,
+    self, Actor, Admin, AdminOp, AdminOutcome, Change, CommandRow, Delivery, Durability, Epoch, NewCommand,
+    Outcomes, Query, Recorded, Rows, Status, Store, StoreError, Submitted, Target, Transition, Verdict,
 };
 
 pub(super) const CACHE_BYTES: usize = 1 << 20;
@@ -46,13 +46,48 @@ pub(super) fn submission(slot: Option<&str>, priority: Priority) -> Submission {
     Submission { slot, priority, ..Submission::new(Kind::Wake) }
 }
 
+pub(super) fn actor() -> Actor {
+    Actor { by: "op:test".into(), address: None }
+}
+
+/// What is told of one agent by news.
+pub(super) fn update(news: &News) -> &Update {
+    match news {
+        News::Agent(update) => update,
+        News::Group(update) => panic!("told of a group: {update:?}"),
+    }
+}
+
+/// What became of a command for one agent.
+pub(super) fn outcome_of(row: CommandRow) -> Outcome {
+    match row.status {
+        Status::Agent(outcome) => outcome,
+        Status::Group { update, .. } => panic!("it is for a group: {update:?}"),
+    }
+}
+
+/// Only by the connection of `a`.
+pub(super) fn live(epoch: Epoch) -> Delivery {
+    Delivery::Live(vec![(agent("a"), epoch)])
+}
+
+/// A cancellation by somebody who may command everything.
+pub(super) fn cancel(number: u64) -> Transition {
+    Transition::Cancel { id: id(number), scope: GroupPath::root(), actor: actor() }
+}
+
+/// The same without anybody in the audit trail.
+pub(super) fn quietly(op: AdminOp) -> Admin {
+    Admin { op, actor: None }
+}
+
 /// A command for `a`, without a slot, accepted for an hour from `at(0)`.
 pub(super) fn new(number: u64) -> NewCommand {
     NewCommand {
         id: id(number),
-        by: "op:test".into(),
+        actor: actor(),
         scope: GroupPath::root(),
-        agent: agent("a"),
+        target: Target::Agent(agent("a")),
         submission: submission(None, Priority::Normal),
         expires: at(3600),
         delivery: Delivery::Inbox,
@@ -69,20 +104,22 @@ pub(super) fn receipt(number: u64, state: ReceiptState) -> Receipt {
 
 /// The ids and states of changes.
 pub(super) fn told(changes: &[Change]) -> Vec<(CommandId, CommandState)> {
-    changes.iter().map(|change| (change.update.id, change.update.outcome.state)).collect()
+    changes
+        .iter()
+        .map(|change| update(&change.news))
+        .map(|update| (update.id, update.outcome.state))
+        .collect()
 }
 
 /// What an accepted command is told as, and what it did to others.
 pub(super) fn accepted(submitted: Submitted) -> (Outcome, Vec<Change>) {
-    let Submitted::Accepted { outcome, changes } = submitted else { panic!("not accepted: {submitted:?}") };
-    (outcome, changes)
+    let Submitted::Accepted { news, changes } = submitted else { panic!("not accepted: {submitted:?}") };
+    (update(&news).outcome.clone(), changes)
 }
 
 async fn with_agents(store: Arc<dyn Store>) -> Arc<dyn Store> {
-    let create = |(name, number)| AdminOp::CreateAgent {
-        agent: agent(name),
-        group: group("g/h"),
-        secret: secret(number),
+    let create = |(name, number)| {
+        quietly(AdminOp::CreateAgent { agent: agent(name), group: group("g/h"), secret: secret(number) })
     };
     let ops = [("a", 1), ("b", 2)].map(create).into();
     let outcomes = store.write(ops, Durability::Flushed, at(0)).await.unwrap();
@@ -140,7 +177,7 @@ impl Bench {
     }
 
     pub(super) async fn cancel(&self, number: u64, secs: i64) -> Recorded {
-        self.record(Transition::Cancel { id: id(number), scope: GroupPath::root() }, secs).await
+        self.record(cancel(number), secs).await
     }
 
     pub(super) async fn receive(&self, number: u64, state: ReceiptState, secs: i64) -> Recorded {
@@ -157,7 +194,7 @@ impl Bench {
     }
 
     pub(super) async fn outcome(&self, number: u64) -> Outcome {
-        self.store.command(id(number)).await.unwrap().expect("the command is known").outcome
+        outcome_of(self.row(number).await.expect("the command is known"))
     }
 
     pub(super) async fn state(&self, number: u64) -> CommandState {
@@ -165,18 +202,22 @@ impl Bench {
     }
 
     pub(super) async fn is_known(&self, number: u64) -> bool {
-        self.store.command(id(number)).await.unwrap().is_some()
+        self.row(number).await.is_some()
+    }
+
+    pub(super) async fn row(&self, number: u64) -> Option<CommandRow> {
+        self.store.command(id(number), Outcomes::default()).await.unwrap()
     }
 
     pub(super) async fn pending(&self) -> u32 {
         match self.store.read(Query::Agent(agent("a"))).await.unwrap() {
             Rows::Agents(rows) => rows[0].pending,
-            Rows::Healthy => panic!("not what was asked"),
+            other => panic!("not what was asked: {other:?}"),
         }
     }
 
     pub(super) async fn admin(&self, op: AdminOp, secs: i64) -> AdminOutcome {
-        self.store.write(vec![op], Durability::Flushed, at(secs)).await.unwrap().remove(0)
+        self.store.write(vec![quietly(op)], Durability::Flushed, at(secs)).await.unwrap().remove(0)
     }
 }
 

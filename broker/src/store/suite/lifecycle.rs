@@ -1,6 +1,6 @@
 //! Receipts, cancelling, expiring, forgetting.
 
-use wakemq_protocol::{CommandState, GroupPath, ReceiptState};
+use wakemq_protocol::{CommandState, ReceiptState};
 
 use super::fixture::*;
 use crate::store::{Delivery, NewCommand, Transition, Verdict};
@@ -60,7 +60,7 @@ async fn a_terminal_state_stays_and_what_comes_later_is_kept(bench: &Bench) {
     bench.cancel(1, 1).await;
     let recorded = bench.receive(1, ReceiptState::Done, 2).await;
     assert_eq!(recorded.verdict, Verdict::Late);
-    assert_eq!(recorded.changes[0].update.outcome.late, Some(receipt(1, ReceiptState::Done)));
+    assert_eq!(update(&recorded.changes[0].news).outcome.late, Some(receipt(1, ReceiptState::Done)));
     let outcome = bench.outcome(1).await;
     assert_eq!((outcome.state, outcome.at), (CommandState::Cancelled, at(1)));
     assert_eq!(outcome.late, Some(receipt(1, ReceiptState::Done)));
@@ -120,9 +120,9 @@ async fn an_acknowledgement_beats_the_cancelling(bench: &Bench) {
 
 async fn cancelling_needs_the_right(bench: &Bench) {
     bench.accept(new(1), 0).await;
-    let foreign = Transition::Cancel { id: id(1), scope: group("g/other") };
+    let foreign = Transition::Cancel { id: id(1), scope: group("g/other"), actor: actor() };
     assert_eq!(bench.record(foreign, 1).await.verdict, Verdict::Unknown);
-    let unknown = Transition::Cancel { id: id(2), scope: GroupPath::root() };
+    let unknown = cancel(2);
     assert_eq!(bench.record(unknown, 1).await.verdict, Verdict::Unknown);
     assert_eq!(bench.state(1).await, CommandState::Queued);
 }

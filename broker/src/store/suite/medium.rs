@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use wakemq_protocol::CommandState;
 
 use super::fixture::*;
-use crate::store::{self, Delivery, NewCommand, Query, Rows, Store, StoreError, Transition, Verdict};
+use crate::store::{self, NewCommand, Outcomes, Query, Rows, Store, StoreError, Transition, Verdict};
 
 /// What a test does to the medium.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ async fn full_disk(only_syncs: bool) {
     }
     let acknowledged = Transition::Acknowledged { agent: agent("a"), id: id(1), epoch };
     assert!(is_io(&bench.store.record(vec![acknowledged], at(2)).await));
-    let live = NewCommand { delivery: Delivery::Live(Some(epoch)), ..new(14) };
+    let live = NewCommand { delivery: live(epoch), ..new(14) };
     assert!(is_io(&bench.store.submit(vec![live], at(2)).await));
     assert_eq!(bench.pending().await, 4, "what was not accepted is not carried");
     // The rest goes on.
@@ -187,7 +187,7 @@ async fn a_medium_that_cannot_be_read_comes_back() {
     faults.full.store(true, Ordering::SeqCst);
     faults.unreadable.store(true, Ordering::SeqCst);
     assert!(is_io(&bench.store.submit(vec![new(2)], at(1)).await));
-    assert!(is_io(&bench.store.command(id(1)).await));
+    assert!(is_io(&bench.store.command(id(1), Outcomes::default()).await));
     assert!(is_io(&bench.store.read(Query::Health).await));
     faults.unreadable.store(false, Ordering::SeqCst);
     assert_eq!(bench.state(1).await, CommandState::Queued, "it can be read while it cannot be written");
@@ -254,7 +254,7 @@ async fn callers_wait_for_room_in_the_queue() {
 async fn what_is_lazy_waits_for_the_next_flush_or_the_end() {
     let (dir, faults, bench) = faulty_bench().await;
     let before = faults.syncs.load(Ordering::SeqCst);
-    let seen = || vec![store::AdminOp::Seen { agent: agent("a"), facts: None }];
+    let seen = || vec![quietly(store::AdminOp::Seen { agent: agent("a"), facts: None })];
     for secs in 1..=20 {
         bench.store.write(seen(), store::Durability::Lazy, at(secs)).await.unwrap();
     }

@@ -65,9 +65,10 @@ impl Model {
 
     fn told(&mut self, changes: &[Change]) {
         for change in changes {
-            let at = self.submitted.iter().position(|(command, _)| command.id == change.update.id).unwrap();
+            let at =
+                self.submitted.iter().position(|(command, _)| command.id == update(&change.news).id).unwrap();
             let (_, told) = &mut self.submitted[at];
-            let new = &change.update.outcome;
+            let new = &update(&change.news).outcome;
             let number = at as u64 + 1;
             if told.state.is_terminal() {
                 assert_eq!(told.state, new.state, "{number} ended twice");
@@ -98,16 +99,17 @@ impl Model {
                 self.submit(bench, |command| NewCommand { submission, ..command }, ttl).await;
             }
             Act::SubmitLive => {
-                let delivery = Delivery::Live(self.epoch);
+                let delivery =
+                    Delivery::Live(self.epoch.map(|epoch| (agent("a"), epoch)).into_iter().collect());
                 self.submit(bench, |command| NewCommand { delivery, ..command }, 0).await;
             }
             Act::Repeat(index) => {
                 let Some(number) = self.number(index) else { return };
                 let (command, told) = self.submitted[number as usize - 1].clone();
-                let Submitted::Duplicate(outcome) = bench.submit(command, self.now).await else {
+                let Submitted::Duplicate(news) = bench.submit(command, self.now).await else {
                     panic!("no repetition")
                 };
-                assert_eq!(outcome.state, self.seen(number, &told));
+                assert_eq!(update(&news).outcome.state, self.seen(number, &told));
             }
             Act::Claim => {
                 // What the former one carried is let go before the store tells of it.
@@ -215,12 +217,13 @@ impl Model {
         let mut queued_of_slot: HashMap<_, u64> = HashMap::new();
         let mut carried_of_slot: HashMap<_, u64> = HashMap::new();
         for (number, (command, told)) in (1..).zip(&self.submitted) {
-            let row = bench.store.command(id(number)).await.unwrap().expect("an accepted command is known");
-            assert_eq!(row.outcome.state, self.seen(number, told), "{number} is not what was told");
-            assert_eq!(row.outcome.superseded_by.is_some(), row.outcome.state == CommandState::Superseded);
-            pending += u32::from(row.is_pending());
+            let outcome = bench.outcome(number).await;
+            let is_pending = matches!(outcome.state, CommandState::Queued | CommandState::Sent);
+            assert_eq!(outcome.state, self.seen(number, told), "{number} is not what was told");
+            assert_eq!(outcome.superseded_by.is_some(), outcome.state == CommandState::Superseded);
+            pending += u32::from(is_pending);
             if let (true, Some(slot), Delivery::Inbox) =
-                (row.is_pending(), command.submission.effective_slot(), &command.delivery)
+                (is_pending, command.submission.effective_slot(), &command.delivery)
             {
                 let counts =
                     if self.carried.contains(&number) { &mut carried_of_slot } else { &mut queued_of_slot };

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wakemq_protocol::CommandState;
 
 use super::fixture::*;
-use crate::store::{self, Delivery, NewCommand, StoreError};
+use crate::store::{self, NewCommand, StoreError, Target};
 
 fn new_store() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(bench.pending().await, 50);
     let epoch = bench.claim(1).await;
     assert_eq!(bench.inbox(epoch, 1).await, (1..=16).map(id).collect::<Vec<_>>());
-    bench.accept(NewCommand { agent: agent("b"), ..new(51) }, 2).await;
+    bench.accept(NewCommand { target: Target::Agent(agent("b")), ..new(51) }, 2).await;
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn what_was_on_its_way_is_settled_after_a_restart() {
     assert_eq!(bench.inbox(epoch, 0).await.len(), 3);
     bench.accept(in_slot(4, "s"), 1).await;
     bench.cancel(2, 1).await;
-    bench.accept(NewCommand { delivery: Delivery::Live(Some(epoch)), ..new(5) }, 1).await;
+    bench.accept(NewCommand { delivery: live(epoch), ..new(5) }, 1).await;
     drop(bench);
     let bench = Bench::again(store::open(&path, CACHE_BYTES, at(2)).unwrap());
     let expected = [

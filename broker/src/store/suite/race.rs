@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use wakemq_protocol::{CommandId, CommandState, GroupPath};
+use wakemq_protocol::{CommandId, CommandState};
 
 use super::fixture::*;
-use crate::store::{Change, Epoch, Store, Transition};
+use crate::store::{Change, Epoch, Outcomes, Store, Transition};
 
 super::for_each_backend_in_parallel!(nothing_that_is_handed_out_ends_before_it_is_let_go);
 
@@ -25,7 +25,7 @@ struct Wire {
 /// Ends that are never due while a command is carried.
 fn ends_early(change: &Change) -> bool {
     use CommandState::{Cancelled, Expired, Superseded};
-    matches!(change.update.outcome.state, Superseded | Expired | Cancelled)
+    matches!(update(&change.news).outcome.state, Superseded | Expired | Cancelled)
 }
 
 /// Submitters use two slots and cancel at random, while connections come, take, acknowledge some, and go. A
@@ -43,7 +43,7 @@ async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
                 let submitted = store.submit(vec![in_slot(number, slot)], at(1)).await.unwrap().remove(0);
                 check(&wire, &accepted(submitted).1);
                 if random.u8(..4) == 0 {
-                    let cancel = Transition::Cancel { id: id(number), scope: GroupPath::root() };
+                    let cancel = cancel(number);
                     let recorded = store.record(vec![cancel], at(1)).await.unwrap().remove(0);
                     check(&wire, &recorded.changes);
                 }
@@ -68,8 +68,12 @@ async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
 fn check(wire: &Wire, changes: &[Change]) {
     for change in changes.iter().filter(|change| ends_early(change)) {
         let carried = wire.carried.lock();
-        let id = change.update.id;
-        assert!(!carried.contains_key(&id), "{id} is on its way and ended: {:?}", change.update.outcome);
+        let id = update(&change.news).id;
+        assert!(
+            !carried.contains_key(&id),
+            "{id} is on its way and ended: {:?}",
+            update(&change.news).outcome
+        );
     }
 }
 
@@ -84,7 +88,8 @@ async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
             for command in page.commands {
                 // From here on it is on the wire: whoever is told of its end afterwards finds it here.
                 wire.carried.lock().insert(command.id, epoch);
-                let state = store.command(command.id).await.unwrap().unwrap().outcome.state;
+                let state =
+                    outcome_of(store.command(command.id, Outcomes::default()).await.unwrap().unwrap()).state;
                 assert_eq!(state, CommandState::Sent, "{} was handed out", command.id);
                 tokio::task::yield_now().await;
                 if random.bool() {

@@ -3,7 +3,7 @@
 use wakemq_protocol::{CommandState, Priority, ReceiptState};
 
 use super::fixture::*;
-use crate::store::NewCommand;
+use crate::store::{NewCommand, Target};
 
 super::for_each_backend!(
     the_newer_supersedes_the_older_and_inherits,
@@ -22,8 +22,8 @@ async fn the_newer_supersedes_the_older_and_inherits(bench: &Bench) {
     let changes = bench.accept(in_slot(3, "s"), 1).await;
     assert_eq!(told(&changes), [(id(1), CommandState::Superseded)]);
     assert_eq!(changes[0].by, "op:test");
-    assert_eq!(changes[0].update.outcome.superseded_by, Some(id(3)));
-    let heir = bench.store.command(id(3)).await.unwrap().unwrap();
+    assert_eq!(update(&changes[0].news).outcome.superseded_by, Some(id(3)));
+    let heir = bench.row(3).await.unwrap();
     assert_eq!((heir.submission.priority, heir.expires), (Priority::High, at(9000)));
     let epoch = bench.claim(2).await;
     assert_eq!(bench.inbox(epoch, 2).await, [id(3), id(2)], "with the priority comes the place");
@@ -32,7 +32,9 @@ async fn the_newer_supersedes_the_older_and_inherits(bench: &Bench) {
 
 async fn slots_of_two_agents_are_two(bench: &Bench) {
     bench.accept(in_slot(1, "s"), 0).await;
-    assert!(bench.accept(NewCommand { agent: agent("b"), ..in_slot(2, "s") }, 0).await.is_empty());
+    assert!(
+        bench.accept(NewCommand { target: Target::Agent(agent("b")), ..in_slot(2, "s") }, 0).await.is_empty()
+    );
 }
 
 async fn what_is_on_its_way_stays_and_the_newer_waits(bench: &Bench) {
@@ -55,8 +57,8 @@ async fn what_is_let_go_gives_way_to_the_newer(bench: &Bench) {
     bench.accept(in_slot(2, "s"), 1).await;
     let released = bench.release(epoch, 2).await;
     assert_eq!(told(&released.changes), [(id(1), CommandState::Superseded)]);
-    assert_eq!(released.changes[0].update.outcome.superseded_by, Some(id(2)));
-    let heir = bench.store.command(id(2)).await.unwrap().unwrap();
+    assert_eq!(update(&released.changes[0].news).outcome.superseded_by, Some(id(2)));
+    let heir = bench.row(2).await.unwrap();
     assert_eq!((heir.submission.priority, heir.expires), (Priority::High, at(9000)));
     let epoch = bench.claim(3).await;
     assert_eq!(bench.inbox(epoch, 3).await, [id(2)]);
@@ -81,7 +83,7 @@ async fn the_newest_of_those_that_wait_wins(bench: &Bench) {
     assert_eq!(told(&bench.accept(in_slot(3, "s"), 2).await), [(id(2), CommandState::Superseded)]);
     let claim = bench.store.claim(&agent("a"), "node", at(3)).await.unwrap();
     assert_eq!(told(&claim.changes), [(id(1), CommandState::Superseded)]);
-    assert_eq!(claim.changes[0].update.outcome.superseded_by, Some(id(3)));
+    assert_eq!(update(&claim.changes[0].news).outcome.superseded_by, Some(id(3)));
     assert_eq!(bench.inbox(claim.epoch, 3).await, [id(3)]);
 }
 
