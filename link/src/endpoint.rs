@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// Ports that are tried, in this order, where an endpoint names none: MQTT over TLS, then HTTPS.
-pub const DEFAULT_PORTS: [u16; 2] = [8883, 443];
+pub const DEFAULT_PORTS: [u16; 2] = [8883, HTTPS_PORT];
+const HTTPS_PORT: u16 = 443;
 
 /// A broker's host, with or without a port: `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -129,6 +130,13 @@ impl Ladder {
             }
         })
     }
+
+    /// Returns what is tried through a proxy: the same, but 443 first, as most proxies allow no other port.
+    pub fn proxied_rungs(&self) -> Vec<Rung> {
+        let mut rungs: Vec<_> = self.rungs().collect();
+        rungs.sort_by_key(|rung| rung.port != HTTPS_PORT);
+        rungs
+    }
 }
 
 impl From<Endpoint> for Ladder {
@@ -175,5 +183,12 @@ mod tests {
         let rungs: Vec<_> = ladder.rungs().map(|rung| rung.to_string()).collect();
         assert_eq!(rungs, ["a:8883", "a:443", "b:1"]);
         assert!(Ladder::parse::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn through_a_proxy_443_comes_first() {
+        let ladder = Ladder::parse(&["a", "b:1", "c:443"]).unwrap();
+        let rungs: Vec<_> = ladder.proxied_rungs().iter().map(Rung::to_string).collect();
+        assert_eq!(rungs, ["a:443", "c:443", "a:8883", "b:1"]);
     }
 }

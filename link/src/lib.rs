@@ -1,8 +1,9 @@
 //! How a WakeMQ client reaches a broker.
 //!
-//! A [`Ladder`] of endpoints is dialled by a [`Dialer`], which trusts what its [`Trust`] names; over the
-//! connection runs an MQTT 5 [`mqtt::Session`] or an [`http::HttpClient`], and a [`Backoff`]
-//! says when to come back. Agents and publishers share all of it. Nothing here spawns a task.
+//! A [`Ladder`] of endpoints is dialled by a [`Dialer`], through an HTTP proxy ([`ProxyUrl`]) or directly; it
+//! trusts what its [`Trust`] names. Over the connection runs an MQTT 5 [`mqtt::Session`] or an
+//! [`http::HttpClient`], and a [`Backoff`] says when to come back. Agents and publishers share all of it. Nothing
+//! here spawns a task.
 //!
 //! ```no_run
 //! use wakemq_link::mqtt::{ConnectOptions, Event, Outgoing, Session};
@@ -33,14 +34,18 @@ mod dial;
 mod endpoint;
 pub mod http;
 pub mod mqtt;
+mod proxy;
 mod race;
 #[cfg(test)]
 mod test_server;
 mod timer;
 mod trust;
+mod tunnel;
 
 pub use backoff::Backoff;
 pub use dial::{AttemptError, DialError, Dialed, Dialer, RungError, TlsStream};
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
+pub use proxy::{ParseProxyError, ProxyUrl};
 pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};
+pub use tunnel::ProxyError;

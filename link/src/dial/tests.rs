@@ -1,3 +1,5 @@
+mod proxied;
+
 use super::*;
 use crate::test_server::TestServer;
 use tokio::net::TcpListener;
