@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wakemq_link::mqtt::ConnectOptions;
-use wakemq_link::{ParseEndpointError, TrustError};
+use wakemq_link::{ParseEndpointError, ProxyUrl, TrustError};
 use wakemq_protocol::limits::JOURNAL_MAX;
 use wakemq_protocol::{AgentId, Command, Receipt};
 
@@ -22,18 +22,27 @@ const PROGRESS_MAX: usize = 16;
 pub struct AgentOptions {
     state: StateDir,
     keep_alive_secs: u16,
+    proxy: Option<ProxyUrl>,
 }
 
 impl AgentOptions {
     /// Makes options with the default keep-alive of 300 s; the journal lies in `state`.
     pub fn new(state: StateDir) -> Self {
-        Self { state, keep_alive_secs: 300 }
+        Self { state, keep_alive_secs: 300, proxy: None }
     }
 
     /// Sets how long the connection may stay quiet, in seconds; the broker may say otherwise.
     #[must_use]
     pub fn keep_alive_secs(mut self, secs: u16) -> Self {
         self.keep_alive_secs = secs;
+        self
+    }
+
+    /// Sets an HTTP proxy, in place of the one that the identity names if it does: every endpoint is tried through
+    /// it, port 443 first, and directly if that fails.
+    #[must_use]
+    pub fn proxy(mut self, proxy: ProxyUrl) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 }
@@ -78,7 +87,8 @@ impl Agent {
     ///
     /// # Errors
     /// If the journal is damaged, or the identity names no usable endpoint or certificate authority.
-    pub fn connect(identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
+    pub fn connect(mut identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
+        identity.proxy = options.proxy.or(identity.proxy);
         let dialer = identity.dialer()?;
         let journal = Journal::open(&options.state.journal_path(), clock::now())?.locked_by(options.state);
         let instance = random::instance()?;

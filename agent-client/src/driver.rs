@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session};
-use wakemq_link::{Backoff, DialError, Dialer};
+use wakemq_link::{Backoff, DialError, Dialer, ProxyUrl};
 use wakemq_protocol::{AgentId, Command, Receipt, Topic};
 
 use crate::inbox::{Flushed, Inbox};
@@ -63,6 +63,12 @@ impl Inputs {
             () = retry => Input::Retry,
         }
     }
+}
+
+/// Over which way the broker was reached.
+struct Way {
+    address: SocketAddr,
+    proxy: Option<ProxyUrl>,
 }
 
 /// How a connection, or the attempt to get one, ended.
@@ -162,12 +168,12 @@ impl Driver {
             let dialed = dialer.dial().await.map_err(AttemptError::Dial)?;
             let (session, connected) =
                 Session::connect(dialed.stream, &options).await.map_err(AttemptError::Connect)?;
-            Ok((session, connected, dialed.address))
+            Ok((session, connected, Way { address: dialed.address, proxy: dialed.proxy }))
         };
         match self.meanwhile(inbox, Box::pin(connecting)).await {
             None => End::Shutdown,
             Some(Err(error)) => self.failed(&error),
-            Some(Ok((session, connected, address))) => self.serve(inbox, session, connected, address).await,
+            Some(Ok((session, connected, way))) => self.serve(inbox, session, connected, way).await,
         }
     }
 
@@ -205,7 +211,7 @@ impl Driver {
         inbox: &mut Inbox,
         mut session: Session<S>,
         connected: Connected,
-        address: SocketAddr,
+        way: Way,
     ) -> End {
         let began = Instant::now();
         let mut subscribe_limit = Some(began + SUBSCRIBE_LIMIT);
@@ -264,9 +270,11 @@ impl Driver {
                 }
                 Some(Ok(Event::Subscribed { codes, reason })) => {
                     if codes[..] == [ReasonCode::GRANTED_QOS_1] {
-                        tracing::info!(%address, agent = %self.id, "connected");
+                        let Way { address, proxy } = &way;
+                        let through = proxy.as_ref().map_or_else(|| "none".into(), ToString::to_string);
+                        tracing::info!(%address, proxy = %through, agent = %self.id, "connected");
                         subscribe_limit = None;
-                        self.set(Connection::Connected { address });
+                        self.set(Connection::Connected { address: *address, proxy: proxy.clone() });
                         continue;
                     }
                     let text = reason.unwrap_or_else(|| format!("{codes:?}"));

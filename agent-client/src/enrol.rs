@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use wakemq_link::http::{HttpClient, HttpError, Method, StatusCode, Upload};
-use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, TrustError};
+use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, ProxyUrl, TrustError};
 use wakemq_protocol::http::{EnrolAnswer, EnrolRequest, Problem};
 use wakemq_protocol::{AgentId, Secret};
 
 use crate::{CaSource, Identity, StateDir, StateError, facts, random};
 
-/// Time limit of the request.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Time limit of the request, a proxy that says nothing and the direct way after it included.
+const LIMIT: Duration = Duration::from_secs(60);
 /// Largest answer; a CA in PEM is the bulk of it.
 const ANSWER_MAX: usize = 256 * 1024;
 
@@ -25,6 +25,8 @@ pub struct EnrolOptions {
     pub token: Secret,
     /// The id that the agent wishes; without it the broker gives one.
     pub agent: Option<AgentId>,
+    /// The proxy that is tried before the direct way, now and by the enrolled agent.
+    pub proxy: Option<ProxyUrl>,
 }
 
 /// Says why an enrolment failed.
@@ -76,7 +78,8 @@ impl EnrolError {
 /// can be asked again: with the same token it is the same use.
 pub async fn enrol(state: &StateDir, options: EnrolOptions) -> Result<Identity, EnrolError> {
     state.check_not_enrolled()?;
-    let dialer = Dialer::new(options.server, &options.ca.trust()?, Alpn::Http1)?;
+    let dialer =
+        Dialer::new(options.server, &options.ca.trust()?, Alpn::Http1)?.with_proxy(options.proxy.clone());
     let secret = state.enrolment_secret()?;
     let request = EnrolRequest {
         token: options.token,
@@ -95,7 +98,8 @@ pub async fn enrol(state: &StateDir, options: EnrolOptions) -> Result<Identity, 
     // Where the broker names no authority, the one by which it was just known is still good.
     let ca = answer.ca.map_or(options.ca, CaSource::Pem);
     ca.trust()?;
-    let identity = Identity::new(answer.agent, secret, answer.group, answer.endpoints, ca);
+    let mut identity = Identity::new(answer.agent, secret, answer.group, answer.endpoints, ca);
+    identity.proxy = options.proxy;
     state.save_identity(&identity)?;
     state.forget_enrolment()?;
     Ok(identity)

@@ -1,7 +1,7 @@
 //! Who the agent is: what enrolment gave it.
 
 use serde::{Deserialize, Serialize};
-use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, Trust, TrustError};
+use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, ProxyUrl, Trust, TrustError};
 use wakemq_protocol::{AgentId, GroupPath, Secret};
 
 /// Version of the form of the identity file.
@@ -41,10 +41,13 @@ pub struct Identity {
     pub endpoints: Vec<String>,
     /// By what it knows its broker.
     pub ca: CaSource,
+    /// Through which proxy its broker is tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "proxy_text")]
+    pub proxy: Option<ProxyUrl>,
 }
 
 impl Identity {
-    /// Makes an identity.
+    /// Makes an identity, without a proxy.
     pub fn new(
         agent: AgentId,
         secret: Secret,
@@ -52,7 +55,7 @@ impl Identity {
         endpoints: Vec<String>,
         ca: CaSource,
     ) -> Self {
-        Self { version: VERSION, agent, secret, group, endpoints, ca }
+        Self { version: VERSION, agent, secret, group, endpoints, ca, proxy: None }
     }
 
     /// Tells whether this version of the program reads the form of the file.
@@ -67,6 +70,27 @@ impl Identity {
 
     /// Makes the dialer of the agent's MQTT connection.
     pub(crate) fn dialer(&self) -> Result<Dialer, crate::AgentError> {
-        Ok(Dialer::new(self.ladder()?, &self.ca.trust()?, Alpn::Mqtt)?)
+        Ok(Dialer::new(self.ladder()?, &self.ca.trust()?, Alpn::Mqtt)?.with_proxy(self.proxy.clone()))
+    }
+}
+
+/// A proxy in the identity file: its URL, or nothing at all.
+mod proxy_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use wakemq_link::ProxyUrl;
+
+    pub(super) fn serialize<S: Serializer>(
+        proxy: &Option<ProxyUrl>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        proxy.as_ref().map(ToString::to_string).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<ProxyUrl>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
     }
 }

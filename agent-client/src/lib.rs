@@ -40,3 +40,4 @@ pub use incoming::Incoming;
 pub use journal::JournalError;
 pub use state_dir::{StateDir, StateError};
 pub use status::{Connection, Problem, Status};
+pub use wakemq_link::{ParseProxyError, ProxyUrl};

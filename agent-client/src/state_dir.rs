@@ -212,6 +212,12 @@ mod tests {
         let identity = identity();
         state.save_identity(&identity).unwrap();
         assert_eq!(state.identity().unwrap(), identity);
+        let direct = std::fs::read_to_string(state.path().join(IDENTITY)).unwrap();
+        assert!(!direct.contains("proxy"), "as it was before there were proxies: {direct}");
+        let mut proxied = identity.clone();
+        proxied.proxy = Some("http://proxy:3128".parse().unwrap());
+        state.save_identity(&proxied).unwrap();
+        assert_eq!(state.identity().unwrap(), proxied);
         assert!(matches!(state.check_not_enrolled(), Err(StateError::Enrolled { .. })));
         let shown = format!("{identity:?}");
         assert!(!shown.contains(identity.secret.expose()), "{shown}");

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use wakemq_link::ProxyUrl;
+
 /// The present state of an agent, to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
@@ -20,8 +22,10 @@ pub enum Connection {
     Connecting,
     /// Connected and subscribed: the agent can be woken.
     Connected {
-        /// The broker's address.
+        /// The broker's address, or the proxy's if the connection goes through one.
         address: SocketAddr,
+        /// The proxy; `None` if the connection is direct.
+        proxy: Option<ProxyUrl>,
     },
     /// Not connected; the next attempt comes after a wait.
     Waiting {

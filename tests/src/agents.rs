@@ -23,6 +23,11 @@ pub struct Home {
 impl Home {
     /// Enrols an agent by `wakemq-agent enrol`, which is given the token in a file.
     pub async fn enrol(broker: &BrokerProcess, id: &str, token: &Secret) -> Result<Self> {
+        Self::enrol_with(broker, id, token, &[]).await
+    }
+
+    /// Does the same with further arguments.
+    pub async fn enrol_with(broker: &BrokerProcess, id: &str, token: &Secret, args: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("token");
         write_private(&file, token.expose())?;
@@ -35,6 +40,7 @@ impl Home {
             .arg(file)
             .arg("--state")
             .arg(dir.path().join("state"))
+            .args(args)
             .kill_on_drop(true);
         let done = within("wakemq-agent enrol", command.output()).await??;
         ensure!(done.status.success(), "wakemq-agent enrol: {}", String::from_utf8_lossy(&done.stderr));
@@ -77,6 +83,11 @@ impl Home {
     /// Starts the daemon; without a handler it prints each command.
     pub fn run(&self, on_wake: Option<&str>) -> Result<AgentProcess> {
         AgentProcess::start(&self.state(), &self.id, on_wake, &[])
+    }
+
+    /// Starts the daemon with further arguments; it prints each command.
+    pub fn run_with(&self, args: &[&str]) -> Result<AgentProcess> {
+        AgentProcess::start_with(&self.state(), &self.id, args, &[])
     }
 
     /// Starts the agent within this program.
@@ -127,11 +138,13 @@ impl AgentProcess {
         on_wake: Option<&str>,
         variables: &[(&str, String)],
     ) -> Result<Self> {
+        let args: Vec<&str> = on_wake.iter().flat_map(|script| ["--on-wake", script]).collect();
+        Self::start_with(state, id, &args, variables)
+    }
+
+    fn start_with(state: &Path, id: &AgentId, args: &[&str], variables: &[(&str, String)]) -> Result<Self> {
         let mut command = Command::new(&Programs::get()?.wakemq_agent);
-        command.arg("run").arg("--state").arg(state);
-        if let Some(script) = on_wake {
-            command.args(["--on-wake", script]);
-        }
+        command.arg("run").arg("--state").arg(state).args(args);
         command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
         Ok(Self { id: id.clone(), process: Process::start(format!("wakemq-agent {id}"), command)? })
     }

@@ -15,5 +15,6 @@ pub mod medium;
 pub mod operator;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod raw;
 pub mod wait;

@@ -1,8 +1,13 @@
-//! Foreign clients, as operator and as agent, in both versions of MQTT; and a store on a file system that is full.
+//! Foreign clients, as operator and as agent, in both versions of MQTT; a foreign proxy; and a store on a file
+//! system that is full.
 //!
-//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian package `mosquitto-clients`,
-//! `paho-mqtt` of PyPI for `python3` (or for what WAKEMQ_TEST_PYTHON names), and the right to mount a tmpfs.
+//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `mosquitto-clients`
+//! and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or for what WAKEMQ_TEST_PYTHON names), and the right to
+//! mount a tmpfs.
 #![cfg(feature = "interop")]
+
+#[path = "interop/tinyproxy.rs"]
+mod tinyproxy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

@@ -78,8 +78,8 @@ impl Rig {
     /// Serves the connection to its end, while `script` plays the broker and the owner.
     async fn play<F: Future>(self, script: impl FnOnce(Broker, Owner) -> F) -> (End, F::Output) {
         let Self { mut driver, mut inbox, session, connected, owner, broker } = self;
-        let address = SocketAddr::from(([127, 0, 0, 1], 8883));
-        let serving = driver.serve(&mut inbox, session, connected, address);
+        let way = Way { address: SocketAddr::from(([127, 0, 0, 1], 8883)), proxy: None };
+        let serving = driver.serve(&mut inbox, session, connected, way);
         tokio::join!(serving, script(broker, owner))
     }
 }

@@ -6,6 +6,7 @@ mod enrolment;
 mod faults;
 mod identities;
 mod operators;
+mod proxies;
 mod restarts;
 mod silence;
 mod store;

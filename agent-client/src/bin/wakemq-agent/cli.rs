@@ -1,11 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
-use wakemq_link::Endpoint;
+use wakemq_link::{Endpoint, ParseProxyError, ProxyUrl};
 use wakemq_protocol::AgentId;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -56,6 +57,10 @@ pub(crate) struct EnrolArgs {
     /// The id that this endpoint is to have; without it the broker gives one.
     #[arg(long, value_name = "ID")]
     pub(crate) agent: Option<AgentId>,
+    /// An HTTP proxy without authentication, which `run` uses too: the broker is tried through it first, on port
+    /// 443 and then 8883, and directly if that fails.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub(crate) proxy: Option<ProxyUrl>,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +83,23 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u16).range(5..))]
     pub(crate) keep_alive: u16,
+    /// An HTTP proxy for this run, instead of the one that was given to `enrol`; `none` for no proxy.
+    #[arg(long, value_name = "http://HOST:PORT|none")]
+    pub(crate) proxy: Option<ProxyChoice>,
+}
+
+/// A proxy, or explicitly none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProxyChoice {
+    None,
+    Proxy(ProxyUrl),
+}
+
+impl FromStr for ProxyChoice {
+    type Err = ParseProxyError;
+    fn from_str(text: &str) -> Result<Self, ParseProxyError> {
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Proxy) }
+    }
 }
 
 #[cfg(test)]
@@ -96,12 +118,28 @@ mod tests {
             "wakemq-agent enrol --server broker --token-file - --state /tmp/a --agent printer-7",
             "wakemq-agent enrol --server [::1]:8883 --ca ca.pem --state /tmp/a",
             "wakemq-agent run --state /tmp/a --on-wake true --log debug",
+            "wakemq-agent enrol --server broker --state /tmp/a --proxy http://proxy:3128",
+            "wakemq-agent run --state /tmp/a --proxy http://[::1]:3128",
+            "wakemq-agent run --state /tmp/a --proxy none",
             "wakemq-agent completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();
         }
         for line in ["wakemq-agent", "wakemq-agent run", "wakemq-agent enrol --server a:b --state /tmp/a"] {
             assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_refused_with_what_can() {
+        for proxy in ["https://p:1", "socks5://p:1", "http://me:word@p:1"] {
+            for action in ["run", "enrol --server broker"] {
+                let line = format!("wakemq-agent {action} --state /tmp/a --proxy {proxy}");
+                let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+                assert_eq!(error.exit_code(), 2);
+                let expected = "this version speaks HTTP CONNECT without authentication only";
+                assert!(error.to_string().contains(expected), "{error}");
+            }
         }
     }
 }

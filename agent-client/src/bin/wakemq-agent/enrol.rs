@@ -28,7 +28,7 @@ pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
     let server = Ladder::new(args.server).context("no --server")?;
     let state = StateDir::open(&args.state)?;
     let own_ca = args.ca.is_some();
-    let options = EnrolOptions { server, ca, token, agent: args.agent };
+    let options = EnrolOptions { server, ca, token, agent: args.agent, proxy: args.proxy };
     let identity = wakemq_agent::enrol(&state, options).await.map_err(|error| explain(error, own_ca))?;
     tracing::info!(
         agent = %identity.agent,

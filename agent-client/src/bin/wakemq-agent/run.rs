@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use wakemq_agent::{Agent, AgentError, AgentOptions, Incoming, JournalError, StateDir, StateError};
 
-use crate::cli::RunArgs;
+use crate::cli::{ProxyChoice, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::{handler, system};
 
@@ -16,13 +16,18 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
     let state = StateDir::open(&args.state).map_err(explain_state)?;
-    let identity = state.identity().map_err(explain_state)?;
+    let mut identity = state.identity().map_err(explain_state)?;
     let mut ended = pin!(system::ended());
     // Polled once before anything is begun, so that no signal is missed from here on.
     tokio::select! {
         biased;
         result = &mut ended => return Ok(result.context("cannot wait for signals")?),
         () = std::future::ready(()) => {}
+    }
+    match &args.proxy {
+        None => {}
+        Some(ProxyChoice::None) => identity.proxy = None,
+        Some(ProxyChoice::Proxy(proxy)) => identity.proxy = Some(proxy.clone()),
     }
     let options = AgentOptions::new(state).keep_alive_secs(args.keep_alive);
     let mut agent = Agent::connect(identity, options).map_err(explain_agent)?;
