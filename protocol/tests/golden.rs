@@ -251,10 +251,8 @@ fn the_files_mean_what_their_names_say() {
     }
     let news = |name: &str| {
         let event: Event = serde_json::from_str(&read(name)).unwrap();
-        match event.news.body {
-            EventBody::Command { news, .. } => news,
-            other => panic!("{other:?}"),
-        }
+        let EventBody::Command { news, .. } = event.news.body else { panic!("{name} is of no command") };
+        news
     };
     // What a Response Topic gets and what an event shows is one form.
     assert!(matches!(news("event/command-agent.json"), News::Agent(_)));
