@@ -72,18 +72,23 @@ impl<S: Io> Connection<S> {
     }
 
     async fn handle_packets(&mut self) -> ControlFlow<Ending> {
+        let mut flow = ControlFlow::Continue(());
         while let Some(packet) = self.wire.next_packet() {
             match packet {
                 Ok(packet) => self.session.handle_packet(packet, self.now_ms()),
-                Err(error) => return ControlFlow::Break(error.into()),
+                Err(error) => {
+                    flow = ControlFlow::Break(error.into());
+                    break;
+                }
             }
             self.act().await?;
         }
+        // Also if a bad packet follows: what came whole before it counts.
         if !self.batch.is_empty() {
             self.submit().await;
             self.act().await?;
         }
-        ControlFlow::Continue(())
+        flow
     }
 
     async fn handle_mail(&mut self, mail: Mail) -> ControlFlow<Ending> {

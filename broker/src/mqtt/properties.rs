@@ -147,7 +147,9 @@ fn check_value(block: &mut Reader<'_>, id: u8) -> Result<bool, DecodeError> {
         }
         TOPIC_ALIAS_MAXIMUM => zero = block.two_bytes()? == 0,
         TOPIC_ALIAS => {
-            // We advertise a Topic Alias Maximum of 0, so that no alias is right.
+            // A whole one first: a cut one is malformed. We advertise a Topic Alias Maximum of 0, so that none is
+            // right.
+            block.two_bytes()?;
             return Err(DecodeError::new(ReasonCode::TopicAliasInvalid, "topic aliases are not offered"));
         }
         SUBSCRIPTION_ID => {

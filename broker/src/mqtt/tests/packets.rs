@@ -238,6 +238,7 @@ fn faults_of_5_alone() {
         ),
         ("Topic Alias", publish(&[0x23, 0, 1]), R::TopicAliasInvalid),
         ("Topic Alias 0", publish(&[0x23, 0, 0]), R::TopicAliasInvalid),
+        ("Topic Alias cut off", publish(&[0x23, 0]), R::MalformedPacket),
         ("Payload Format 2", publish(&[1, 2]), R::MalformedPacket),
         ("Payload Format twice", publish(&[1, 1, 1, 1]), R::ProtocolError),
         ("expiry twice", publish(&[2, 0, 0, 0, 0, 2, 0, 0, 0, 0]), R::ProtocolError),
