@@ -177,6 +177,17 @@ pub enum Arrival {
     },
 }
 
+/// How much a registry holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// Mailboxes of connections that were let in and have not ended.
+    pub mailboxes: usize,
+    /// Agents that are connected.
+    pub agents: usize,
+    /// Operators' connections.
+    pub operators: usize,
+}
+
 /// The live connections of this process.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -292,6 +303,15 @@ impl Registry {
     pub fn evict_all(&self, end: &End) {
         let mailboxes: Vec<_> = self.connections.lock().values().cloned().collect();
         mailboxes.iter().for_each(|mailbox| mailbox.evict(end.clone()));
+    }
+
+    /// Counts what is held for connections, so that a test sees when something is left of one.
+    pub fn live(&self) -> Live {
+        Live {
+            mailboxes: self.connections.lock().len(),
+            agents: self.agents.lock().len(),
+            operators: self.operators.lock().len(),
+        }
     }
 
     /// Returns how many agents are connected.

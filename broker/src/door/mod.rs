@@ -184,6 +184,11 @@ impl Door {
         }
     }
 
+    /// Returns how many timers of connections are set.
+    pub fn timers_set(&self) -> usize {
+        self.timers.len()
+    }
+
     fn metrics(&self) -> &Metrics {
         self.engine.metrics()
     }

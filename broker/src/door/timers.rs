@@ -23,6 +23,10 @@ impl Timers {
         Self { wheel: Mutex::new(Wheel::new(tick_ms, now_ms)) }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.wheel.lock().len()
+    }
+
     pub(super) fn arm(&self, id: ConnectionId, deadline_ms: u64) -> TimerId {
         self.wheel.lock().insert(id.0, deadline_ms)
     }

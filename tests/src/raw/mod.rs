@@ -77,7 +77,22 @@ impl Client {
         let connector = TlsConnector::from(client_tls(ca, &["mqtt"])?);
         let name = ServerName::try_from("localhost")?;
         let tls = within("a TLS handshake", connector.connect(name, io)).await??;
-        Ok(Self { io: Box::new(tls), version: Version::V5, unread: Vec::new(), last_id: 0 })
+        Ok(Self::on(tls, Version::V5))
+    }
+
+    /// Speaks over a stream whose handshake is done.
+    pub fn on(io: impl Io + 'static, version: Version) -> Self {
+        Self { io: Box::new(io), version, unread: Vec::new(), last_id: 0 }
+    }
+
+    /// Sets the version in which what comes is read.
+    pub fn speak(&mut self, version: Version) {
+        self.version = version;
+    }
+
+    /// Ends its own side of the stream; what the broker says is still read.
+    pub async fn finish(&mut self) -> Result<()> {
+        within("the end of a stream to be taken", self.io.shutdown()).await?.context("it cannot be ended")
     }
 
     /// Sends a CONNECT and returns the first answer; `None` is a silent close.
