@@ -110,6 +110,30 @@ pub enum Target {
     Group(GroupPath),
 }
 
+impl From<AgentId> for Target {
+    fn from(agent: AgentId) -> Self {
+        Self::Agent(agent)
+    }
+}
+
+impl From<&AgentId> for Target {
+    fn from(agent: &AgentId) -> Self {
+        Self::Agent(agent.clone())
+    }
+}
+
+impl From<GroupPath> for Target {
+    fn from(group: GroupPath) -> Self {
+        Self::Group(group)
+    }
+}
+
+impl From<&GroupPath> for Target {
+    fn from(group: &GroupPath) -> Self {
+        Self::Group(group.clone())
+    }
+}
+
 /// Order within an inbox; earlier acceptance decides between equals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

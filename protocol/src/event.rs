@@ -1,9 +1,12 @@
 //! Events: what operators are told of agents and commands, as it happens.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CommandId, Facts, GroupPath, Kind, News, Timestamp};
+use crate::{AgentId, CommandId, Facts, GroupPath, Kind, News, ParseIdError, Timestamp};
 
 /// The kinds of events; each is a level of the topic `wake/v1/events/{kind}/{group…}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +36,22 @@ impl EventKind {
             Self::Report => "report",
             Self::Security => "security",
         }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = ParseIdError;
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(ParseIdError::new(
+            "kind of events",
+            "presence, command, power, report or security is allowed",
+        ))
     }
 }
 

@@ -36,6 +36,19 @@ pub enum CommandState {
 }
 
 impl CommandState {
+    /// All states.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Sent,
+        Self::Acknowledged,
+        Self::Done,
+        Self::Failed,
+        Self::Refused,
+        Self::Superseded,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
     /// Tells whether the state never changes again.
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Sent | Self::Acknowledged)
@@ -135,6 +148,11 @@ impl Counts {
         }
     }
 
+    /// Iterates over the states with their counts, in the order of a command's life.
+    pub fn iter(mut self) -> impl Iterator<Item = (CommandState, u64)> {
+        CommandState::ALL.into_iter().map(move |state| (state, *self.of(state)))
+    }
+
     /// Returns for how many agents the command is meant.
     pub fn total(&self) -> u64 {
         self.open() + self.done + self.failed + self.refused + self.superseded + self.expired + self.cancelled
@@ -180,6 +198,22 @@ impl News {
         match self {
             Self::Agent(update) => update.id,
             Self::Group(update) => update.id,
+        }
+    }
+
+    /// Returns the state: for a group, what it is for an agent of which nothing else is known.
+    pub fn state(&self) -> CommandState {
+        match self {
+            Self::Agent(update) => update.outcome.state,
+            Self::Group(update) => update.state,
+        }
+    }
+
+    /// Tells whether nothing will change any more but for receipts that come late.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Agent(update) => update.outcome.state.is_terminal(),
+            Self::Group(update) => update.counts.open() == 0,
         }
     }
 }

@@ -65,6 +65,25 @@ impl Topic {
         own.is_some_and(|name| !name.is_empty())
     }
 
+    /// Returns the filter that matches the events of a kind, or of all kinds, within a group's subtree.
+    ///
+    /// ```
+    /// # use wakemq_protocol::{EventKind, GroupPath, Topic};
+    /// let all = Topic::events_filter(None, &GroupPath::root());
+    /// assert_eq!(all, "wake/v1/events/+/#");
+    /// let some = Topic::events_filter(Some(EventKind::Security), &"paris".parse()?);
+    /// assert_eq!(some, "wake/v1/events/security/paris/#");
+    /// # Ok::<(), wakemq_protocol::ParseIdError>(())
+    /// ```
+    pub fn events_filter(kind: Option<EventKind>, group: &GroupPath) -> String {
+        let kind = kind.map_or("+", EventKind::as_str);
+        if group.is_root() {
+            format!("{PREFIX}events/{kind}/#")
+        } else {
+            format!("{PREFIX}events/{kind}/{group}/#")
+        }
+    }
+
     /// Tells whether a filter asks for events.
     pub fn is_events_filter(filter: &str) -> bool {
         filter.strip_prefix(PREFIX).is_some_and(|rest| rest == "events" || rest.starts_with("events/"))
@@ -112,8 +131,7 @@ impl FromStr for Topic {
             }
             "events" => {
                 let (kind, group) = rest.split_once('/').unwrap_or((rest, ""));
-                let kind = EventKind::ALL.into_iter().find(|known| known.as_str() == kind);
-                let kind = kind.ok_or(TopicError::Unknown)?;
+                let kind: EventKind = kind.parse().map_err(|_| TopicError::Unknown)?;
                 if rest.ends_with('/') {
                     return Err(TopicError::Unknown);
                 }

@@ -233,17 +233,7 @@ fn the_files_mean_what_their_names_say() {
     assert_eq!(submission("submission/only-if-connected.json").ttl_secs(None), 0);
     assert_eq!(submission("submission/power.json").kind, Kind::Power);
     assert_eq!(submission("submission/relay.json").kind, Kind::Relay);
-    for state in [
-        CommandState::Queued,
-        CommandState::Sent,
-        CommandState::Acknowledged,
-        CommandState::Done,
-        CommandState::Failed,
-        CommandState::Refused,
-        CommandState::Superseded,
-        CommandState::Expired,
-        CommandState::Cancelled,
-    ] {
+    for state in CommandState::ALL {
         let update: Update = serde_json::from_str(&read(&format!("update/{state}.json"))).unwrap();
         assert_eq!(update.outcome.state, state);
         let outcome: Outcome = serde_json::from_str(&read(&format!("outcome/{state}.json"))).unwrap();
@@ -261,10 +251,8 @@ fn the_files_mean_what_their_names_say() {
     }
     let news = |name: &str| {
         let event: Event = serde_json::from_str(&read(name)).unwrap();
-        match event.news.body {
-            EventBody::Command { news, .. } => news,
-            other => panic!("{other:?}"),
-        }
+        let EventBody::Command { news, .. } = event.news.body else { panic!("{name} is of no command") };
+        news
     };
     // What a Response Topic gets and what an event shows is one form.
     assert!(matches!(news("event/command-agent.json"), News::Agent(_)));

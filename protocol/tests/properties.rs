@@ -126,20 +126,8 @@ fn facts() -> impl Strategy<Value = Facts> {
 }
 
 fn state() -> impl Strategy<Value = CommandState> {
-    prop::sample::select(&STATES[..])
+    prop::sample::select(&CommandState::ALL[..])
 }
-
-const STATES: [CommandState; 9] = [
-    CommandState::Queued,
-    CommandState::Sent,
-    CommandState::Acknowledged,
-    CommandState::Done,
-    CommandState::Failed,
-    CommandState::Refused,
-    CommandState::Superseded,
-    CommandState::Expired,
-    CommandState::Cancelled,
-];
 
 fn news() -> impl Strategy<Value = News> {
     let rest = (option::of(".{0,100}"), option::of(command_id()), any::<bool>(), option::of(receipt()));
@@ -149,9 +137,9 @@ fn news() -> impl Strategy<Value = News> {
             let outcome = Outcome { agent, state, at, detail, superseded_by, cancel_requested, late };
             News::Agent(Update { id, outcome })
         });
-    let counts = prop::collection::vec(any::<u64>(), STATES.len()).prop_map(|numbers| {
+    let counts = prop::collection::vec(any::<u64>(), CommandState::ALL.len()).prop_map(|numbers| {
         let mut counts = Counts::default();
-        for (state, number) in STATES.into_iter().zip(numbers) {
+        for (state, number) in CommandState::ALL.into_iter().zip(numbers) {
             *counts.of(state) = number;
         }
         counts
@@ -319,6 +307,21 @@ proptest! {
         }
         let (filter, topic) = (filter.join("/"), topic.join("/"));
         prop_assert_eq!(filter_matches(&filter, &topic), reference_matches(&filter, &topic), "{} {}", filter, topic);
+    }
+
+    #[test]
+    fn a_filter_of_events_matches_those_of_its_kind_and_subtree(
+        filter_kind in option::of(prop::sample::select(&EventKind::ALL[..])),
+        kind in prop::sample::select(&EventKind::ALL[..]),
+        inside in prop::collection::vec("[ab]", 0..=4), group in prop::collection::vec("[ab]", 0..=4),
+    ) {
+        let path = |segments: &[String]| segments.join("/").parse::<GroupPath>().unwrap();
+        let (inside, group) = (path(&inside), path(&group));
+        let filter = Topic::events_filter(filter_kind, &inside);
+        let topic = Topic::Event { kind, group: group.clone() }.to_string();
+        let meant = filter_kind.is_none_or(|wanted| wanted == kind) && inside.contains(&group);
+        prop_assert!(Topic::is_events_filter(&filter));
+        prop_assert_eq!(filter_matches(&filter, &topic), meant, "{} {}", filter, topic);
     }
 
     #[test]

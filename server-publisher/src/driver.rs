@@ -5,58 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
-use wakemq_link::mqtt::{
-    ConnectOptions, Event, Incoming, Outgoing, PublishError, Session, SessionError, Token,
-};
-use wakemq_link::{Backoff, Dialer, TlsStream};
-use wakemq_protocol::{Topic, Update};
+use tokio::time::{Instant, sleep};
+use wakemq_link::mqtt::{Event, Incoming, Outgoing, PublishError, Session, SessionError, Token};
+use wakemq_link::{Backoff, TlsStream};
+use wakemq_protocol::{News, Target, Topic};
 
+use crate::SubmitError;
+use crate::line::{Established, Line, retry};
 use crate::outbox::{NewEntry, Outbox};
-use crate::{ConnectError, SubmitError};
-
-/// Longest wait for the answer to the subscription.
-const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(10);
-/// Bounds of the wait before the next attempt after a lost connection. Operators are few and look on while they
-/// wait, so they do not spread as a fleet of agents does.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
-
-/// How to reach the broker, again and again.
-pub(crate) struct Line {
-    pub(crate) dialer: Dialer,
-    pub(crate) options: ConnectOptions,
-    /// Where the broker is to send news.
-    pub(crate) response_topic: String,
-}
-
-impl Line {
-    /// Dials, begins a session and subscribes to the responses.
-    pub(crate) async fn establish(&self) -> Result<Session<TlsStream>, ConnectError> {
-        let dialed = self.dialer.dial().await?;
-        let (mut session, _) = Session::connect(dialed.stream, &self.options).await?;
-        session.subscribe(&self.response_topic)?;
-        timeout(SUBSCRIBE_LIMIT, subscribed(&mut session))
-            .await
-            .map_err(|_| ConnectError::TimedOut(SUBSCRIBE_LIMIT.as_secs()))??;
-        Ok(session)
-    }
-}
-
-async fn subscribed(session: &mut Session<TlsStream>) -> Result<(), ConnectError> {
-    loop {
-        match session.next_event().await? {
-            Event::Subscribed { codes, reason } => {
-                return match codes.iter().find(|code| !code.is_success()) {
-                    Some(&code) => Err(ConnectError::Responses { code, reason }),
-                    None => Ok(()),
-                };
-            }
-            // Nothing was submitted on this connection, so nothing can be meant.
-            Event::Publish(_) | Event::Published { .. } => {}
-            Event::ServerDisconnect { .. } => return Err(SessionError::Closed.into()),
-        }
-    }
-}
 
 /// How the service of one connection ended.
 enum Served {
@@ -69,6 +25,8 @@ enum Served {
 /// The task's state.
 pub(crate) struct Driver {
     pub(crate) line: Line,
+    /// Where the broker is to send news.
+    pub(crate) response_topic: String,
     pub(crate) asks: mpsc::Receiver<NewEntry>,
     pub(crate) close: mpsc::Receiver<()>,
     /// Why there is no connection at present.
@@ -81,7 +39,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// Runs until the publisher is closed, or the broker refuses the operator.
     pub(crate) async fn run(mut self, first: Session<TlsStream>) {
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        let mut backoff = retry();
         let mut session = first;
         let error = loop {
             let since = Instant::now();
@@ -143,11 +101,15 @@ impl Driver {
     /// Publishes what waits, as far as there is room in flight.
     fn publish(&mut self, session: &mut Session<TlsStream>) {
         while session.capacity() > 0 {
-            let Some((id, agent, payload)) = self.outbox.next_publish() else { return };
+            let Some((id, target, payload)) = self.outbox.next_publish() else { return };
+            let topic = match target {
+                Target::Agent(agent) => Topic::AgentCommands(agent.clone()),
+                Target::Group(group) => Topic::GroupCommands(group.clone()),
+            };
             let message = Outgoing {
-                topic: Topic::AgentCommands(agent.clone()).to_string(),
+                topic: topic.to_string(),
                 payload,
-                response_topic: Some(self.line.response_topic.clone()),
+                response_topic: Some(self.response_topic.clone()),
                 correlation_data: Some(Bytes::copy_from_slice(id.as_bytes())),
                 message_expiry_secs: None,
             };
@@ -171,11 +133,11 @@ impl Driver {
         session: &mut Session<TlsStream>,
         message: Incoming,
     ) -> Result<(), SessionError> {
-        match serde_json::from_slice::<Update>(&message.payload) {
-            Ok(update) if message.correlation_data.as_deref() == Some(&update.id.as_bytes()[..]) => {
-                self.outbox.handle_update(update);
+        match serde_json::from_slice::<News>(&message.payload) {
+            Ok(news) if message.correlation_data.as_deref() == Some(&news.id().as_bytes()[..]) => {
+                self.outbox.handle_news(news);
             }
-            Ok(update) => tracing::debug!(id = %update.id, "a response to nothing that was submitted"),
+            Ok(news) => tracing::debug!(id = %news.id(), "a response to nothing that was submitted"),
             Err(error) => tracing::warn!(%error, "a response that is no update"),
         }
         message.pkid.map_or(Ok(()), |pkid| session.ack(pkid))
@@ -197,7 +159,8 @@ impl Driver {
                 _ = self.close.recv() => return Err(SubmitError::Closed),
             };
             let error = match result {
-                Ok(session) => return Ok(session),
+                // Nothing was submitted on this connection, so nothing that came early can be meant.
+                Ok(Established { session, early: _ }) => return Ok(session),
                 Err(error) => error,
             };
             tracing::debug!(%error, "no new connection");

@@ -32,12 +32,12 @@ pub enum ConnectError {
     /// The broker refused the session.
     #[error(transparent)]
     Session(#[from] SessionConnectError),
-    /// The connection ended before the responses were subscribed to.
+    /// The connection ended before the subscriptions were granted.
     #[error(transparent)]
     Lost(#[from] SessionError),
-    /// The broker refused the subscription to the operator's own responses.
-    #[error("the broker refused the subscription to responses: {code}{}", behind_colon(.reason))]
-    Responses {
+    /// The broker refused a subscription: to the operator's own responses, or to events.
+    #[error("the broker refused the subscription: {code}{}", behind_colon(.reason))]
+    Subscription {
         /// Why.
         code: ReasonCode,
         /// The broker's words.
@@ -58,7 +58,7 @@ impl ConnectError {
     pub fn is_not_allowed(&self) -> bool {
         match self {
             Self::Session(error) => error.is_not_allowed(),
-            Self::Responses { code, .. } => *code == ReasonCode::NOT_AUTHORIZED,
+            Self::Subscription { code, .. } => *code == ReasonCode::NOT_AUTHORIZED,
             Self::Setup(_) | Self::Dial(_) | Self::Lost(_) | Self::TimedOut(_) => false,
         }
     }
@@ -68,7 +68,7 @@ impl ConnectError {
         match self {
             Self::Session(error) => error.is_retryable(),
             Self::Dial(_) | Self::Lost(_) | Self::TimedOut(_) => true,
-            Self::Setup(_) | Self::Responses { .. } => false,
+            Self::Setup(_) | Self::Subscription { .. } => false,
         }
     }
 
@@ -81,13 +81,13 @@ impl ConnectError {
 /// Says why a command was not accepted, or can no longer be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// The operator may not command this agent, or may not command at all (0x87).
+    /// The operator may not command this agent or group, or may not command at all (0x87).
     #[error("not allowed{}", behind_colon(.0))]
     NotAllowed(Option<String>),
     /// The broker does not take the command as it is written (0x99).
     #[error("the broker does not take the command{}", behind_colon(.0))]
     BadPayload(Option<String>),
-    /// Too much is pending for the agent (0x97).
+    /// Too much is pending for the agent or group (0x97).
     #[error("too many commands are pending{}", behind_colon(.0))]
     Quota(Option<String>),
     /// Another command has this id.

@@ -3,7 +3,7 @@
 use wakemq_protocol::CommandState::{
     self, Acknowledged, Cancelled, Done, Expired, Failed, Queued, Refused, Sent, Superseded,
 };
-use wakemq_protocol::Outcome;
+use wakemq_protocol::{Counts, News, Outcome};
 
 /// How far a command is to come before a wait for it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,13 +46,50 @@ impl Wanted {
         };
         if come_to >= self { Verdict::Reached } else { Verdict::Waiting }
     }
+
+    /// Judges news of a command for an agent, or for a group by [`judge_counts`](Self::judge_counts).
+    pub fn judge_news(self, news: &News) -> Verdict {
+        match news {
+            News::Agent(update) => self.judge(update.outcome.state),
+            News::Group(update) if update.state == Refused => self.judge(Refused),
+            News::Group(update) => self.judge_counts(update.counts),
+        }
+    }
+
+    /// Judges the counts of a group: it is reached once it is for every agent, and missed once no agent is
+    /// waited for any more and it was not reached for all. An empty group has nobody to wait for.
+    pub fn judge_counts(self, counts: Counts) -> Verdict {
+        let of = |verdict| {
+            let fitting = counts.iter().filter(|&(state, _)| self.judge(state) == verdict);
+            fitting.map(|(_, count)| count).sum::<u64>()
+        };
+        if of(Verdict::Waiting) > 0 {
+            Verdict::Waiting
+        } else if of(Verdict::Missed) > 0 {
+            Verdict::Missed
+        } else {
+            Verdict::Reached
+        }
+    }
+}
+
+/// Tells whether `new` is news after `old`.
+pub(crate) fn is_news(old: Option<&News>, new: &News) -> bool {
+    match (old, new) {
+        (None, _) => true,
+        (Some(News::Agent(old)), News::Agent(new)) => is_news_of_agent(&old.outcome, &new.outcome),
+        // Single agents may go back to `queued`, so it is the time of counting that tells which is newer.
+        (Some(News::Group(old)), News::Group(new)) => {
+            new.at >= old.at && (new.state, new.counts, &new.detail) != (old.state, old.counts, &old.detail)
+        }
+        (Some(News::Agent(_)), News::Group(_)) | (Some(News::Group(_)), News::Agent(_)) => false,
+    }
 }
 
 /// Tells whether `new` is news after `old`: an end never changes, and an acknowledgement is never taken back.
 ///
 /// After a lost connection the broker tells the present state again, and two changes may cross on the way.
-pub(crate) fn is_news(old: Option<&Outcome>, new: &Outcome) -> bool {
-    let Some(old) = old else { return true };
+fn is_news_of_agent(old: &Outcome, new: &Outcome) -> bool {
     if old == new {
         return false;
     }
@@ -69,7 +106,7 @@ pub(crate) fn is_news(old: Option<&Outcome>, new: &Outcome) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakemq_protocol::Timestamp;
+    use wakemq_protocol::{CommandId, GroupPath, GroupUpdate, Timestamp, Update};
 
     const ENDS: [CommandState; 5] = [Failed, Refused, Superseded, Expired, Cancelled];
 
@@ -105,8 +142,7 @@ mod tests {
 
     #[test]
     fn a_lost_connection_takes_sent_back_but_no_acknowledgement_and_no_end() {
-        let news = |old, new| is_news(Some(&outcome(old)), &outcome(new));
-        assert!(is_news(None, &outcome(Queued)));
+        let news = |old, new| is_news_of_agent(&outcome(old), &outcome(new));
         assert!(news(Queued, Sent) && news(Sent, Queued) && news(Sent, Expired));
         assert!(!news(Sent, Sent));
         assert!(news(Acknowledged, Done) && !news(Acknowledged, Sent) && !news(Acknowledged, Queued));
@@ -122,11 +158,57 @@ mod tests {
         let old = outcome(Expired);
         let mut new = old.clone();
         new.late = Some(wakemq_protocol::Receipt {
-            id: wakemq_protocol::CommandId::from_parts(1, &[0; 10]),
+            id: CommandId::from_parts(1, &[0; 10]),
             state: wakemq_protocol::ReceiptState::Done,
             detail: None,
         });
-        assert!(is_news(Some(&old), &new));
-        assert!(!is_news(Some(&new), &new));
+        assert!(is_news_of_agent(&old, &new));
+        assert!(!is_news_of_agent(&new, &new));
+    }
+
+    fn group(at: i64, state: CommandState, counts: &[(CommandState, u64)]) -> News {
+        let mut all = Counts::default();
+        for &(state, count) in counts {
+            *all.of(state) = count;
+        }
+        News::Group(GroupUpdate {
+            id: CommandId::from_parts(1, &[0; 10]),
+            group: GroupPath::root(),
+            state,
+            at: Timestamp::from_unix_ms(at),
+            counts: all,
+            detail: None,
+        })
+    }
+
+    #[test]
+    fn a_group_is_judged_by_all_its_agents() {
+        let judge = |wanted: Wanted, counts| wanted.judge_news(&group(0, Queued, counts));
+        for (counts, sent, acknowledged, done) in [
+            (&[][..], Verdict::Reached, Verdict::Reached, Verdict::Reached),
+            (&[(Done, 3)], Verdict::Reached, Verdict::Reached, Verdict::Reached),
+            (&[(Done, 3), (Acknowledged, 1)], Verdict::Reached, Verdict::Reached, Verdict::Waiting),
+            (&[(Done, 3), (Sent, 1)], Verdict::Reached, Verdict::Waiting, Verdict::Waiting),
+            (&[(Done, 3), (Queued, 1), (Failed, 1)], Verdict::Waiting, Verdict::Waiting, Verdict::Waiting),
+            (&[(Done, 3), (Failed, 1)], Verdict::Missed, Verdict::Missed, Verdict::Missed),
+        ] {
+            assert_eq!(judge(Wanted::Sent, counts), sent, "{counts:?}");
+            assert_eq!(judge(Wanted::Acknowledged, counts), acknowledged, "{counts:?}");
+            assert_eq!(judge(Wanted::Done, counts), done, "{counts:?}");
+            assert_eq!(judge(Wanted::Accepted, counts), Verdict::Reached, "{counts:?}");
+        }
+        assert_eq!(Wanted::Acknowledged.judge_news(&group(0, Refused, &[])), Verdict::Missed);
+    }
+
+    #[test]
+    fn newer_counts_are_news_and_older_ones_and_the_same_are_not() {
+        let old = group(10, Queued, &[(Queued, 2), (Sent, 1)]);
+        assert!(is_news(None, &old));
+        assert!(is_news(Some(&old), &group(10, Queued, &[(Queued, 3)])));
+        assert!(is_news(Some(&old), &group(11, Expired, &[(Queued, 2), (Sent, 1)])));
+        assert!(!is_news(Some(&old), &group(11, Queued, &[(Queued, 2), (Sent, 1)])));
+        assert!(!is_news(Some(&old), &group(9, Queued, &[(Queued, 3)])));
+        let of_agent = News::Agent(Update { id: CommandId::from_parts(1, &[0; 10]), outcome: outcome(Done) });
+        assert!(!is_news(Some(&old), &of_agent) && !is_news(Some(&of_agent), &old));
     }
 }

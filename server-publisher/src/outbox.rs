@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use tokio::sync::watch;
 use wakemq_link::mqtt::ReasonCode;
-use wakemq_protocol::{AgentId, CommandId, Outcome, Update};
+use wakemq_protocol::{CommandId, News, Target};
 
 use crate::SubmitError;
 use crate::follow::is_news;
@@ -16,7 +16,7 @@ pub(crate) struct Progress {
     /// The broker acknowledged it.
     pub(crate) accepted: bool,
     /// What has become of it.
-    pub(crate) outcome: Option<Outcome>,
+    pub(crate) news: Option<News>,
     /// Why it was not accepted, or is no longer followed; nothing comes after it.
     pub(crate) failure: Option<SubmitError>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct NewEntry {
     pub(crate) id: CommandId,
-    pub(crate) agent: AgentId,
+    pub(crate) target: Target,
     /// The submission as JSON, its id included.
     pub(crate) payload: Bytes,
     /// Where its owner sees what is known; an entry that nobody looks at any more is forgotten.
@@ -37,7 +37,7 @@ pub(crate) struct NewEntry {
 /// `K` names a publish of the present connection. Order of calls: [`insert`](Self::insert) while
 /// [`is_idle`](Self::is_idle); on a connection [`next_publish`](Self::next_publish) as long as there is room in
 /// flight, each followed by [`handle_sent`](Self::handle_sent) or [`refuse`](Self::refuse);
-/// [`handle_puback`](Self::handle_puback) and [`handle_update`](Self::handle_update) as they come; after the
+/// [`handle_puback`](Self::handle_puback) and [`handle_news`](Self::handle_news) as they come; after the
 /// connection [`handle_lost`](Self::handle_lost), which queues everything again by the same ids.
 ///
 /// The number of entries is bounded by those who look at them: each is one handle of the caller.
@@ -56,7 +56,7 @@ pub(crate) struct Outbox<K> {
 struct Entry {
     /// Order of submission.
     number: u64,
-    agent: AgentId,
+    target: Target,
     payload: Bytes,
     progress: watch::Sender<Progress>,
 }
@@ -83,7 +83,7 @@ impl<K: PartialEq> Outbox<K> {
     /// Takes a submission in. One under an id that is followed already is refused: two owners of one id would
     /// have to agree on what they submitted.
     pub(crate) fn insert(&mut self, new: NewEntry) {
-        let NewEntry { id, agent, payload, progress } = new;
+        let NewEntry { id, target, payload, progress } = new;
         if self.entries.get(&id).is_some_and(|entry| !entry.progress.is_closed()) {
             let words = "this publisher follows a command of this id already".to_owned();
             fail(&progress, SubmitError::IdConflict(Some(words)));
@@ -92,14 +92,14 @@ impl<K: PartialEq> Outbox<K> {
         self.sweep();
         let number = self.next_number;
         self.next_number += 1;
-        if self.entries.insert(id, Entry { number, agent, payload, progress }).is_some() {
+        if self.entries.insert(id, Entry { number, target, payload, progress }).is_some() {
             self.waiting.retain(|&waiting| waiting != id);
         }
         self.waiting.push_back(id);
     }
 
     /// Returns what to publish next.
-    pub(crate) fn next_publish(&mut self) -> Option<(CommandId, &AgentId, Bytes)> {
+    pub(crate) fn next_publish(&mut self) -> Option<(CommandId, &Target, Bytes)> {
         loop {
             let id = self.waiting.pop_front()?;
             if self.entries.get(&id).is_some_and(|entry| entry.progress.is_closed()) {
@@ -107,7 +107,7 @@ impl<K: PartialEq> Outbox<K> {
             }
             if self.entries.contains_key(&id) {
                 let entry = &self.entries[&id];
-                return Some((id, &entry.agent, entry.payload.clone()));
+                return Some((id, &entry.target, entry.payload.clone()));
             }
         }
     }
@@ -143,20 +143,26 @@ impl<K: PartialEq> Outbox<K> {
     }
 
     /// Takes news of a command.
-    pub(crate) fn handle_update(&mut self, update: Update) {
-        let Some(entry) = self.entries.get(&update.id) else { return };
-        if entry.agent != update.outcome.agent {
-            tracing::debug!(id = %update.id, "an update for another agent is ignored");
+    pub(crate) fn handle_news(&mut self, news: News) {
+        let id = news.id();
+        let Some(entry) = self.entries.get(&id) else { return };
+        let same = match (&entry.target, &news) {
+            (Target::Agent(agent), News::Agent(update)) => *agent == update.outcome.agent,
+            (Target::Group(group), News::Group(update)) => *group == update.group,
+            (Target::Agent(_), News::Group(_)) | (Target::Group(_), News::Agent(_)) => false,
+        };
+        if !same {
+            tracing::debug!(%id, "news for another target are ignored");
             return;
         }
         entry.progress.send_if_modified(|progress| {
-            let news = is_news(progress.outcome.as_ref(), &update.outcome);
-            if news {
-                progress.outcome = Some(update.outcome);
+            let is_news = is_news(progress.news.as_ref(), &news);
+            if is_news {
+                progress.news = Some(news);
             }
-            news
+            is_news
         });
-        self.forget_if_over(update.id);
+        self.forget_if_over(id);
     }
 
     /// Queues everything again, in order of submission: what was not answered because nobody knows whether it
@@ -186,7 +192,7 @@ impl<K: PartialEq> Outbox<K> {
     fn forget_if_over(&mut self, id: CommandId) {
         let over = self.entries.get(&id).is_some_and(|entry| {
             let progress = entry.progress.borrow();
-            let ended = progress.outcome.as_ref().is_some_and(|outcome| outcome.state.is_terminal());
+            let ended = progress.news.as_ref().is_some_and(News::is_over);
             progress.accepted && (ended || entry.progress.is_closed())
         });
         if over {
@@ -214,7 +220,7 @@ fn fail(progress: &watch::Sender<Progress>, error: SubmitError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakemq_protocol::{CommandState, Timestamp};
+    use wakemq_protocol::{AgentId, CommandState, Counts, GroupUpdate, Outcome, Timestamp, Update};
 
     fn id(n: u8) -> CommandId {
         CommandId::from_parts(u64::from(n), &[n; 10])
@@ -227,7 +233,12 @@ mod tests {
     /// Inserts the submission `n` and returns where its owner looks.
     fn insert(outbox: &mut Outbox<u8>, n: u8) -> watch::Receiver<Progress> {
         let (progress, owner) = watch::channel(Progress::default());
-        outbox.insert(NewEntry { id: id(n), agent: agent(n), payload: Bytes::from(vec![n]), progress });
+        outbox.insert(NewEntry {
+            id: id(n),
+            target: agent(n).into(),
+            payload: Bytes::from(vec![n]),
+            progress,
+        });
         owner
     }
 
@@ -241,7 +252,7 @@ mod tests {
         keys
     }
 
-    fn update(n: u8, state: CommandState) -> Update {
+    fn update(n: u8, state: CommandState) -> News {
         let outcome = Outcome {
             agent: agent(n),
             state,
@@ -251,11 +262,11 @@ mod tests {
             cancel_requested: false,
             late: None,
         };
-        Update { id: id(n), outcome }
+        News::Agent(Update { id: id(n), outcome })
     }
 
     fn state(owner: &watch::Receiver<Progress>) -> Option<CommandState> {
-        owner.borrow().outcome.as_ref().map(|outcome| outcome.state)
+        owner.borrow().news.as_ref().map(News::state)
     }
 
     #[test]
@@ -264,12 +275,12 @@ mod tests {
         let owner = insert(&mut outbox, 1);
         assert!(!outbox.is_idle());
         assert_eq!(publish_all(&mut outbox), [1]);
-        outbox.handle_update(update(1, CommandState::Sent));
+        outbox.handle_news(update(1, CommandState::Sent));
         assert!(!owner.borrow().accepted);
         outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
         assert!(owner.borrow().accepted);
         assert_eq!(state(&owner), Some(CommandState::Sent));
-        outbox.handle_update(update(1, CommandState::Done));
+        outbox.handle_news(update(1, CommandState::Done));
         assert_eq!(state(&owner), Some(CommandState::Done));
         assert!(outbox.entries.is_empty());
         assert!(owner.has_changed().is_err(), "nothing more can come");
@@ -280,7 +291,7 @@ mod tests {
         let mut outbox = Outbox::new();
         let owner = insert(&mut outbox, 1);
         publish_all(&mut outbox);
-        outbox.handle_update(update(1, CommandState::Expired));
+        outbox.handle_news(update(1, CommandState::Expired));
         outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
         assert!(owner.borrow().accepted);
         assert!(outbox.entries.is_empty());
@@ -305,7 +316,7 @@ mod tests {
         for key in [1, 3, 4] {
             outbox.handle_puback(&key, ReasonCode::SUCCESS, None);
         }
-        outbox.handle_update(update(3, CommandState::Done));
+        outbox.handle_news(update(3, CommandState::Done));
         outbox.handle_lost();
         assert_eq!(publish_all(&mut outbox), [2, 5, 1, 4]);
         // An answer of the old connection is not one of the new.
@@ -319,12 +330,12 @@ mod tests {
         let mut owner = insert(&mut outbox, 1);
         publish_all(&mut outbox);
         outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
-        outbox.handle_update(update(1, CommandState::Acknowledged));
+        outbox.handle_news(update(1, CommandState::Acknowledged));
         outbox.handle_lost();
         publish_all(&mut outbox);
         owner.mark_unchanged();
         outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
-        outbox.handle_update(update(1, CommandState::Sent));
+        outbox.handle_news(update(1, CommandState::Sent));
         assert!(!owner.has_changed().unwrap());
         assert_eq!(state(&owner), Some(CommandState::Acknowledged));
     }
@@ -349,7 +360,7 @@ mod tests {
         for n in 0..10_000_u32 {
             let (progress, owner) = watch::channel(Progress::default());
             let id = CommandId::from_parts(n.into(), &[0; 10]);
-            outbox.insert(NewEntry { id, agent: agent(1), payload: Bytes::new(), progress });
+            outbox.insert(NewEntry { id, target: agent(1).into(), payload: Bytes::new(), progress });
             outbox.next_publish().unwrap();
             outbox.handle_sent(1, id);
             outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
@@ -376,11 +387,37 @@ mod tests {
         let mut outbox = Outbox::new();
         let owner = insert(&mut outbox, 1);
         publish_all(&mut outbox);
-        let mut foreign = update(2, CommandState::Done);
-        outbox.handle_update(foreign.clone());
+        outbox.handle_news(update(2, CommandState::Done));
+        let News::Agent(mut foreign) = update(2, CommandState::Done) else { panic!("of an agent") };
         foreign.id = id(1);
-        outbox.handle_update(foreign);
+        outbox.handle_news(News::Agent(foreign));
+        outbox.handle_news(group_update(1, CommandState::Queued, Counts::default()));
         assert_eq!(state(&owner), None);
+    }
+
+    fn group_update(n: u8, state: CommandState, counts: Counts) -> News {
+        let at = Timestamp::from_unix_ms(5);
+        let group = "paris".parse().unwrap();
+        News::Group(GroupUpdate { id: id(n), group, state, at, counts, detail: None })
+    }
+
+    #[test]
+    fn a_command_for_a_group_is_followed_until_nothing_is_open() {
+        let mut outbox = Outbox::new();
+        let (progress, owner) = watch::channel(Progress::default());
+        let target = Target::Group("paris".parse().unwrap());
+        outbox.insert(NewEntry { id: id(1), target, payload: Bytes::from(vec![1]), progress });
+        assert_eq!(publish_all(&mut outbox), [1]);
+        outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
+        outbox.handle_news(update(1, CommandState::Done));
+        assert_eq!(state(&owner), None, "news of an agent are not news of the group");
+        let counts = |queued, done| Counts { queued, done, ..Counts::default() };
+        outbox.handle_news(group_update(1, CommandState::Queued, counts(1, 4)));
+        // The record is live still: what it is for agents that nobody knows of says nothing about its end.
+        assert_eq!(outbox.entries.len(), 1);
+        outbox.handle_news(group_update(1, CommandState::Queued, counts(0, 5)));
+        assert!(outbox.entries.is_empty());
+        assert!(owner.has_changed().is_err(), "nothing more can come");
     }
 
     #[test]

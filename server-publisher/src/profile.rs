@@ -1,5 +1,7 @@
 //! The operator's profile: where the broker is, and the secret that opens it.
 
+mod create;
+
 use std::path::{Path, PathBuf};
 
 use wakemq_link::{Alpn, Dialer, Ladder, Trust};
@@ -7,8 +9,9 @@ use wakemq_protocol::SecretKind;
 use wakemq_protocol::http::Profile;
 
 use crate::SetupError;
+pub use create::NewProfile;
 
-/// Says why a profile cannot be used.
+/// Says why a profile cannot be used, or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// There is no such file.
@@ -25,6 +28,17 @@ pub enum ProfileError {
     /// The file cannot be read.
     #[error("cannot read the profile {path}: {source}")]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A new profile was to be written where there is a file already.
+    #[error("{0} exists already")]
+    Exists(PathBuf),
+    /// The file cannot be written.
+    #[error("cannot write the profile {path}: {source}")]
+    Write {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -94,6 +108,17 @@ mod system {
         let mode = metadata.permissions().mode() & 0o7777;
         (metadata.is_file() && mode & 0o077 != 0).then_some(mode)
     }
+
+    /// Makes a file that is created readable to its owner alone.
+    #[cfg(unix)]
+    pub(super) fn private(options: &mut std::fs::OpenOptions) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+
+    /// Elsewhere a file takes its rights from its folder.
+    #[cfg(not(unix))]
+    pub(super) fn private(_: &mut std::fs::OpenOptions) {}
 
     /// Elsewhere a file takes its rights from its folder, and there is no mode to look at.
     #[cfg(not(unix))]

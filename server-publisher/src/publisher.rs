@@ -7,24 +7,18 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use wakemq_link::Alpn;
-use wakemq_link::mqtt::ConnectOptions;
 use wakemq_protocol::http::Profile;
-use wakemq_protocol::{AgentId, CommandId, Outcome, Submission, Topic};
+use wakemq_protocol::{CommandId, News, Outcome, Submission, Target, Topic};
 
-use crate::driver::{Driver, Line};
+use crate::driver::Driver;
 use crate::follow::{Verdict, Wanted};
 use crate::id::random_name;
+use crate::line::{Established, Line};
 use crate::outbox::{NewEntry, Outbox, Progress};
-use crate::profile::dialer;
 use crate::{ConnectError, SetupError, SubmitError, new_command_id};
 
 /// Submissions that wait for the task; more wait in [`Publisher::submit`].
 const QUEUE: usize = 64;
-/// How long the connection may stay quiet, in seconds. Short, because somebody waits at this end.
-const KEEP_ALIVE_SECS: u16 = 60;
-/// News that the broker may have on their way; each is acknowledged at once.
-const NEWS_IN_FLIGHT_MAX: u16 = 256;
 
 /// A connection to the broker over which commands are submitted and followed.
 ///
@@ -70,26 +64,17 @@ impl Publisher {
     ///
     /// The task that keeps the connection runs on the caller's tokio runtime.
     pub async fn connect(profile: &Profile) -> Result<Self, ConnectError> {
-        let name = || random_name().map_err(|_| SetupError::NoRandomness);
-        let response = Topic::Response { operator: profile.operator.clone(), name: name()?.into() };
-        let options = ConnectOptions {
-            keep_alive_secs: KEEP_ALIVE_SECS,
-            receive_maximum: NEWS_IN_FLIGHT_MAX,
-            ..ConnectOptions::new(
-                format!("wakemq-{}", name()?),
-                format!("op:{}", profile.operator),
-                profile.secret.clone(),
-            )
-        };
-        let line =
-            Line { dialer: dialer(profile, Alpn::Mqtt)?, options, response_topic: response.to_string() };
-        let session = line.establish().await?;
+        let name = random_name().map_err(|_| SetupError::NoRandomness)?;
+        let response = Topic::Response { operator: profile.operator.clone(), name: name.into() };
+        let line = Line::new(profile, vec![response.to_string()])?;
+        let Established { session, early: _ } = line.establish().await?;
         let (asks, asked) = mpsc::channel(QUEUE);
         let (close, closing) = mpsc::channel(1);
         let (lost, seen_lost) = watch::channel(None);
         let ended = Arc::new(OnceLock::new());
         let driver = Driver {
             line,
+            response_topic: response.to_string(),
             asks: asked,
             close: closing,
             lost,
@@ -100,7 +85,7 @@ impl Publisher {
         Ok(Self { inner: Arc::new(Inner { asks, close, lost: seen_lost, ended, task }) })
     }
 
-    /// Submits a command for an agent, and returns once the broker has it durably.
+    /// Submits a command for an agent or a group, and returns once the broker has it durably.
     ///
     /// A submission without an id gets one. While the broker cannot be reached this waits, however long;
     /// [`submit_within`](Self::submit_within) has a time limit. Dropping the future leaves it open whether the
@@ -111,9 +96,10 @@ impl Publisher {
     /// What the broker, or this library by its limits, refused; see [`SubmitError`].
     pub async fn submit(
         &self,
-        agent: &AgentId,
+        target: impl Into<Target>,
         mut submission: Submission,
     ) -> Result<Submitted, SubmitError> {
+        let target = target.into();
         let id = match submission.id {
             Some(id) => id,
             None => new_command_id().ok_or(SubmitError::NoRandomness)?,
@@ -124,15 +110,10 @@ impl Publisher {
         // The broker's own check, so that what it would refuse is told at once.
         Submission::from_json(&payload)?;
         let (progress, seen) = watch::channel(Progress::default());
-        let new = NewEntry { id, agent: agent.clone(), payload: Bytes::from(payload), progress };
+        let new = NewEntry { id, target: target.clone(), payload: Bytes::from(payload), progress };
         self.inner.asks.send(new).await.map_err(|_| self.inner.ended())?;
-        let mut submitted = Submitted {
-            id,
-            agent: agent.clone(),
-            progress: seen,
-            given: None,
-            inner: Arc::clone(&self.inner),
-        };
+        let mut submitted =
+            Submitted { id, target, progress: seen, given: None, inner: Arc::clone(&self.inner) };
         submitted.accepted().await?;
         Ok(submitted)
     }
@@ -144,11 +125,11 @@ impl Publisher {
     /// been accepted. Submitting the same again, by the same id, settles it.
     pub async fn submit_within(
         &self,
-        agent: &AgentId,
+        target: impl Into<Target>,
         submission: Submission,
         limit: Duration,
     ) -> Result<Submitted, SubmitError> {
-        timeout(limit, self.submit(agent, submission)).await.unwrap_or_else(|_| Err(self.inner.late()))
+        timeout(limit, self.submit(target, submission)).await.unwrap_or_else(|_| Err(self.inner.late()))
     }
 
     /// Returns why there is no connection at present; `None` while there is one.
@@ -166,15 +147,15 @@ impl Publisher {
 
 /// A command that the broker has accepted.
 ///
-/// It is followed as long as this handle exists. News may be skipped when they come faster than they are looked
+/// It is followed as long as this handle exists, a command for a group by counts. News may be skipped when they come faster than they are looked
 /// at: what is seen is always the latest.
 #[derive(Debug)]
 pub struct Submitted {
     id: CommandId,
-    agent: AgentId,
+    target: Target,
     progress: watch::Receiver<Progress>,
     /// What [`next`](Self::next) gave last.
-    given: Option<Outcome>,
+    given: Option<News>,
     inner: Arc<Inner>,
 }
 
@@ -184,32 +165,40 @@ impl Submitted {
         self.id
     }
 
-    /// Returns the agent for which the command is.
-    pub fn agent(&self) -> &AgentId {
-        &self.agent
+    /// Returns for whom the command is.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Returns what is known of the command; `None` if the broker has told nothing but that it has it.
+    pub fn news(&self) -> Option<News> {
+        self.progress.borrow().news.clone()
+    }
+
+    /// Returns what has become of a command for an agent; `None` for a group, or while nothing is known.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.progress.borrow().outcome.clone()
+        match self.progress.borrow().news.as_ref()? {
+            News::Agent(update) => Some(update.outcome.clone()),
+            News::Group(_) => None,
+        }
     }
 
     /// Waits for news that this has not given yet; `None` after the end, which never changes.
     ///
     /// # Errors
     /// The broker no longer lets the command be followed, or the publisher was closed.
-    pub async fn next(&mut self) -> Result<Option<Outcome>, SubmitError> {
+    pub async fn next(&mut self) -> Result<Option<News>, SubmitError> {
         loop {
             let progress = self.progress.borrow_and_update().clone();
             if let Some(error) = progress.failure {
                 return Err(error);
             }
             // News may have come along with the acceptance, so it is not the channel that knows what is new.
-            if progress.outcome != self.given {
-                self.given.clone_from(&progress.outcome);
-                return Ok(progress.outcome);
+            if progress.news != self.given {
+                self.given.clone_from(&progress.news);
+                return Ok(progress.news);
             }
-            if progress.outcome.is_some_and(|outcome| outcome.state.is_terminal()) {
+            if progress.news.as_ref().is_some_and(News::is_over) {
                 return Ok(None);
             }
             if self.progress.changed().await.is_err() {
@@ -218,11 +207,12 @@ impl Submitted {
         }
     }
 
-    /// Waits until the command is as wanted, or never will be, within a time limit.
+    /// Waits until the command is as wanted, or never will be, within a time limit; for a group, for all its
+    /// agents ([`Wanted::judge_counts`]).
     ///
     /// # Errors
     /// [`SubmitError::TimedOut`] or [`SubmitError::Unreachable`] after the limit;
-    /// [`outcome`](Self::outcome) has what is known.
+    /// [`news`](Self::news) has what is known.
     pub async fn wait(&mut self, wanted: Wanted, limit: Duration) -> Result<Verdict, SubmitError> {
         timeout(limit, self.until(wanted)).await.unwrap_or_else(|_| Err(self.inner.late()))
     }
@@ -231,11 +221,11 @@ impl Submitted {
         if wanted == Wanted::Accepted {
             return Ok(Verdict::Reached);
         }
-        let mut known = self.outcome();
+        let mut known = self.news();
         self.given.clone_from(&known);
         loop {
-            if let Some(outcome) = known {
-                match wanted.judge(outcome.state) {
+            if let Some(news) = known {
+                match wanted.judge_news(&news) {
                     Verdict::Waiting => {}
                     verdict @ (Verdict::Reached | Verdict::Missed) => return Ok(verdict),
                 }

@@ -51,9 +51,28 @@ fn help_is_as_reviewed() {
         ("help-wake.txt", &["wake", "--help"]),
         ("help-cancel.txt", &["cancel", "--help"]),
         ("help-show.txt", &["show", "--help"]),
+        ("help-watch.txt", &["watch", "--help"]),
+        ("help-agents.txt", &["agents", "--help"]),
         ("help-agents-list.txt", &["agents", "list", "--help"]),
+        ("help-agents-move.txt", &["agents", "move", "--help"]),
+        ("help-agents-revoke.txt", &["agents", "revoke", "--help"]),
         ("help-agents-import.txt", &["agents", "import", "--help"]),
+        ("help-groups.txt", &["groups", "--help"]),
+        ("help-groups-list.txt", &["groups", "list", "--help"]),
+        ("help-groups-create.txt", &["groups", "create", "--help"]),
+        ("help-groups-rename.txt", &["groups", "rename", "--help"]),
+        ("help-groups-remove.txt", &["groups", "remove", "--help"]),
+        ("help-tokens.txt", &["tokens", "--help"]),
         ("help-tokens-create.txt", &["tokens", "create", "--help"]),
+        ("help-tokens-list.txt", &["tokens", "list", "--help"]),
+        ("help-tokens-revoke.txt", &["tokens", "revoke", "--help"]),
+        ("help-operators.txt", &["operators", "--help"]),
+        ("help-operators-create.txt", &["operators", "create", "--help"]),
+        ("help-operators-list.txt", &["operators", "list", "--help"]),
+        ("help-operators-set.txt", &["operators", "set", "--help"]),
+        ("help-operators-revoke.txt", &["operators", "revoke", "--help"]),
+        ("help-audit.txt", &["audit", "--help"]),
+        ("help-completions.txt", &["completions", "--help"]),
     ] {
         let output = run(words);
         assert_eq!(output.status.code(), Some(0), "{words:?}");
@@ -78,6 +97,16 @@ fn usage_errors_are_as_reviewed_and_exit_with_2() {
         &["tokens", "create"],
         &["tokens", "create", "--group", "Not/A/Group"],
         &["tokens", "create", "--group", "a", "--uses", "0"],
+        &["wake", "pc-1", "--all"],
+        &["wake", "--group", "Paris"],
+        &["show", "0197c1b2-0000-7000-8000-000000000000", "--waiting", "--outcomes"],
+        &["watch", "--kind", "weather"],
+        &["agents", "list", "--state", "asleep"],
+        &["agents", "move", "pc-1"],
+        &["groups", "remove", "/"],
+        &["operators", "create", "helpdesk", "--group", "paris"],
+        &["operators", "set", "helpdesk"],
+        &["audit", "--since", "2026-11-22"],
         &["wake", "pc-1"],
         &["--profile", "/nonexistent/operator.toml", "agents", "list"],
     ] {
@@ -132,6 +161,7 @@ fn an_unreachable_broker_is_3_for_every_command() {
     text_of_profile.push_str(&format!("ca = '''\n{ca}'''\n"));
     std::fs::write(&path, text_of_profile).unwrap();
     let id = "0197c1b2-0000-7000-8000-000000000000";
+    let new = dir.path().join("new.toml");
     for words in [
         &["wake", "pc-1"][..],
         &["wake", "pc-1", "pc-2", "--json"],
@@ -141,6 +171,19 @@ fn an_unreachable_broker_is_3_for_every_command() {
         &["agents", "show", "pc-1"],
         &["agents", "import", file.to_str().unwrap()],
         &["tokens", "create", "--group", "a"],
+        &["wake", "--group", "a"],
+        &["wake", "--all", "--json"],
+        &["watch"],
+        &["show", id, "--waiting"],
+        &["agents", "move", "pc-1", "--to", "a"],
+        &["agents", "revoke", "pc-1", "--yes"],
+        &["groups", "list"],
+        &["groups", "create", "a"],
+        &["tokens", "list"],
+        &["operators", "list"],
+        &["operators", "create", "b", "--role", "viewer", "--group", "a", "--out", new.to_str().unwrap()],
+        &["operators", "set", "b", "--role", "viewer"],
+        &["audit", "--since", "1h"],
     ] {
         let output = wakemq(words).env("WAKEMQ_PROFILE", &path).output().unwrap();
         let stderr = text(&output.stderr);
@@ -150,6 +193,7 @@ fn an_unreachable_broker_is_3_for_every_command() {
         assert!(stderr.lines().last().unwrap().starts_with("hint: "), "{stderr}");
         assert!(!stderr.contains("wmo_"), "{stderr}");
     }
+    assert!(!new.exists(), "a profile without an operator is left");
 }
 
 #[test]
@@ -169,6 +213,9 @@ fn completions_know_the_commands() {
         let output = run(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = text(&output.stdout);
-        assert!(script.contains("import") && script.contains("no-slot"), "{shell}");
+        assert!(
+            script.contains("import") && script.contains("no-slot") && script.contains("operators"),
+            "{shell}"
+        );
     }
 }

@@ -16,7 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use wakemq_protocol::http::Profile;
 use wakemq_protocol::{
-    AgentId, CommandState, Outcome, Secret, SecretKind, Submission, Timestamp, Topic, Update,
+    AgentId, CommandState, Counts, GroupUpdate, News, Outcome, Secret, SecretKind, Submission, Target,
+    Timestamp, Topic, Update,
 };
 
 /// A listening fake.
@@ -87,8 +88,8 @@ impl Fake {
         peer
     }
 
-    /// Accepts an MQTT connection up to its subscription.
-    pub(crate) async fn session(&self, receive_max: u16) -> Peer {
+    /// Accepts an MQTT connection up to its CONNACK.
+    async fn connected(&self, receive_max: u16) -> Peer {
         let mut peer = self.peer().await;
         let properties = ConnAckProperties {
             session_expiry_interval: None,
@@ -110,19 +111,22 @@ impl Fake {
             authentication_data: None,
         };
         peer.connack(ConnectReturnCode::Success, Some(properties)).await;
-        match peer.recv().await {
-            Some(Packet::Subscribe(subscribe)) => {
-                let own = "console".parse().unwrap();
-                assert!(Topic::is_responses_filter(&subscribe.filters[0].path, &own));
-                let code = SubscribeReasonCode::Success(QoS::AtLeastOnce);
-                peer.send(Packet::SubAck(SubAck {
-                    pkid: subscribe.pkid,
-                    return_codes: vec![code],
-                    properties: None,
-                }))
-                .await;
-            }
-            other => panic!("{other:?}"),
+        peer
+    }
+
+    /// Accepts a publisher's connection up to its subscription.
+    pub(crate) async fn session(&self, receive_max: u16) -> Peer {
+        let mut peer = self.connected(receive_max).await;
+        let filter = peer.grant().await;
+        assert!(Topic::is_responses_filter(&filter, &"console".parse().unwrap()), "{filter}");
+        peer
+    }
+
+    /// Accepts a watcher's connection up to its last subscription.
+    pub(crate) async fn watcher(&self, filters: &[&str]) -> Peer {
+        let mut peer = self.connected(10).await;
+        for filter in filters {
+            assert_eq!(peer.grant().await, *filter);
         }
         peer
     }
@@ -174,10 +178,19 @@ pub(crate) struct Peer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Came {
     pub(crate) pkid: u16,
-    pub(crate) agent: AgentId,
+    pub(crate) target: Target,
     pub(crate) submission: Submission,
     pub(crate) response_topic: String,
     pub(crate) correlation_data: bytes::Bytes,
+}
+
+impl Came {
+    pub(crate) fn agent(&self) -> &AgentId {
+        match &self.target {
+            Target::Agent(agent) => agent,
+            Target::Group(group) => panic!("for the group {group}"),
+        }
+    }
 }
 
 impl Peer {
@@ -211,6 +224,23 @@ impl Peer {
         self.send(Packet::ConnAck(ConnAck { session_present: false, code, properties })).await;
     }
 
+    /// Receives a subscription and grants it; returns its filter.
+    pub(crate) async fn grant(&mut self) -> String {
+        match self.recv().await {
+            Some(Packet::Subscribe(subscribe)) => {
+                let code = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+                self.send(Packet::SubAck(SubAck {
+                    pkid: subscribe.pkid,
+                    return_codes: vec![code],
+                    properties: None,
+                }))
+                .await;
+                subscribe.filters[0].path.clone()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Receives the next submission; acknowledgements of news are passed over.
     pub(crate) async fn submission(&mut self) -> Came {
         loop {
@@ -219,11 +249,19 @@ impl Peer {
                 Some(Packet::Publish(publish)) => {
                     let properties = publish.properties.unwrap();
                     let topic: Topic = std::str::from_utf8(&publish.topic).unwrap().parse().unwrap();
-                    let Topic::AgentCommands(agent) = topic else { panic!("{topic}") };
+                    let target = match topic {
+                        Topic::AgentCommands(agent) => Target::Agent(agent),
+                        Topic::GroupCommands(group) => Target::Group(group),
+                        other @ (Topic::AgentReceipts(_)
+                        | Topic::AgentFacts(_)
+                        | Topic::AgentReports(_)
+                        | Topic::Event { .. }
+                        | Topic::Response { .. }) => panic!("{other}"),
+                    };
                     assert_eq!(publish.qos, QoS::AtLeastOnce);
                     return Came {
                         pkid: publish.pkid,
-                        agent,
+                        target,
                         submission: Submission::from_json(&publish.payload).unwrap(),
                         response_topic: properties.response_topic.unwrap(),
                         correlation_data: properties.correlation_data.unwrap(),
@@ -244,10 +282,10 @@ impl Peer {
         self.send(Packet::PubAck(PubAck { pkid: came.pkid, reason, properties: Some(properties) })).await;
     }
 
-    /// Tells what became of a submission.
+    /// Tells what became of a submission for an agent.
     pub(crate) async fn tell(&mut self, came: &Came, state: CommandState) {
         let outcome = Outcome {
-            agent: came.agent.clone(),
+            agent: came.agent().clone(),
             state,
             at: Timestamp::from_unix_ms(1_000),
             detail: None,
@@ -255,18 +293,33 @@ impl Peer {
             cancel_requested: false,
             late: None,
         };
-        let update = Update { id: came.submission.id.unwrap(), outcome };
+        self.respond(came, &News::Agent(Update { id: came.submission.id.unwrap(), outcome })).await;
+    }
+
+    /// Tells where a submission for a group stands.
+    pub(crate) async fn tell_counts(&mut self, came: &Came, counts: Counts) {
+        let Target::Group(group) = came.target.clone() else { panic!("for an agent") };
+        let (id, at) = (came.submission.id.unwrap(), Timestamp::from_unix_ms(1_000));
+        let state = CommandState::Queued;
+        self.respond(came, &News::Group(GroupUpdate { id, group, state, at, counts, detail: None })).await;
+    }
+
+    async fn respond(&mut self, came: &Came, news: &News) {
         let properties = PublishProperties {
             correlation_data: Some(came.correlation_data.clone()),
             ..PublishProperties::default()
         };
-        let mut publish = Publish::new(
-            came.response_topic.clone(),
-            QoS::AtLeastOnce,
-            serde_json::to_vec(&update).unwrap(),
-            Some(properties),
-        );
+        let payload = serde_json::to_vec(news).unwrap();
+        let mut publish =
+            Publish::new(came.response_topic.clone(), QoS::AtLeastOnce, payload, Some(properties));
         publish.pkid = came.pkid;
+        self.send(Packet::Publish(publish)).await;
+    }
+
+    /// Sends an event, whatever it says.
+    pub(crate) async fn event(&mut self, pkid: u16, event: &serde_json::Value) {
+        let mut publish = Publish::new("wake/v1/events/presence", QoS::AtLeastOnce, event.to_string(), None);
+        publish.pkid = pkid;
         self.send(Packet::Publish(publish)).await;
     }
 }

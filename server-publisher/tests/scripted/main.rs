@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
 
 mod fake;
+mod groups;
+mod manage;
 mod program;
 mod publisher;
+mod watch;

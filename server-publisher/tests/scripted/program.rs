@@ -9,12 +9,12 @@ use tokio::process::Command;
 use wakemq_protocol::CommandState;
 
 /// A command with the fake's profile.
-struct Program {
-    command: Command,
+pub(crate) struct Program {
+    pub(crate) command: Command,
     _dir: tempfile::TempDir,
 }
 
-fn wakemq(fake: &Fake, words: &[&str]) -> Program {
+pub(crate) fn wakemq(fake: &Fake, words: &[&str]) -> Program {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wakemq"));
     command.args(words).env("WAKEMQ_PROFILE", fake.write_profile(dir.path())).stdin(Stdio::null());
@@ -23,16 +23,16 @@ fn wakemq(fake: &Fake, words: &[&str]) -> Program {
 }
 
 impl Program {
-    async fn run(mut self) -> Output {
+    pub(crate) async fn run(mut self) -> Output {
         self.command.output().await.unwrap()
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn lines(output: &Output) -> Vec<Value> {
+pub(crate) fn lines(output: &Output) -> Vec<Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -66,7 +66,7 @@ async fn many_are_told_one_by_one_and_some_not_is_1() {
         let mut peer = fake.session(10).await;
         for _ in 0..3 {
             let came = peer.submission().await;
-            match came.agent.as_str() {
+            match came.agent().as_str() {
                 "good" => {
                     peer.accept(&came).await;
                     peer.tell(&came, CommandState::Done).await;
@@ -230,7 +230,7 @@ async fn a_token_stands_alone_on_stdout() {
     let fake = Fake::start().await;
     let token = format!("wme_{}", "A".repeat(43));
     let body =
-        json!({"token": token, "group": "paris", "uses": 3, "expires": "2026-01-01T00:00:00Z"}).to_string();
+        json!({"id": "5f3a9c0e12b47d68", "token": token, "group": "paris", "uses": 3, "expires": "2026-01-01T00:00:00Z"}).to_string();
     let words = ["tokens", "create", "--group", "paris", "--uses", "3", "--expires", "7d"];
     let answers = [(201, body.as_str())];
     let (output, asked) = tokio::join!(wakemq(&fake, &words).run(), fake.http(&answers));

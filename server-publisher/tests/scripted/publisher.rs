@@ -31,7 +31,7 @@ async fn a_command_is_accepted_followed_and_the_farewell_is_orderly() {
     let (publisher, mut peer) = connect(&fake, 10).await;
     let script = async {
         let came = peer.submission().await;
-        assert_eq!(came.agent, agent("pc-1"));
+        assert_eq!(*came.agent(), agent("pc-1"));
         assert_eq!(
             Some(&came.correlation_data[..]),
             came.submission.id.as_ref().map(|id| &id.as_bytes()[..])
@@ -70,7 +70,7 @@ async fn news_that_come_along_with_the_acceptance_are_given() {
     let user = async {
         let mut command = publisher.submit(&agent("pc-1"), wake()).await.unwrap();
         let news = tokio::time::timeout(LONG, command.next()).await.expect("the news were lost").unwrap();
-        assert_eq!(news.map(|outcome| outcome.state), Some(CommandState::Queued));
+        assert_eq!(news.map(|news| news.state()), Some(CommandState::Queued));
     };
     tokio::join!(script, user);
 }
@@ -85,7 +85,7 @@ async fn an_unanswered_submission_goes_out_again_by_the_same_id() {
         let mut peer = fake.session(10).await;
         let second = peer.submission().await;
         assert_eq!(first.submission, second.submission);
-        assert_eq!((&first.agent, &first.response_topic), (&second.agent, &second.response_topic));
+        assert_eq!((&first.target, &first.response_topic), (&second.target, &second.response_topic));
         peer.accept(&second).await;
         peer.tell(&second, CommandState::Done).await;
         peer

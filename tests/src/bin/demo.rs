@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use wakemq_protocol::{CommandState, Kind, Submission};
+use wakemq_protocol::{AgentId, CommandState, Kind, Submission};
 use wakemq_publisher::{Publisher, Submitted, Verdict, Wanted};
 use wakemq_tests::agents::{AgentProcess, Home};
 use wakemq_tests::broker::BrokerProcess;
@@ -134,7 +134,7 @@ async fn wake_absent(line: &Timeline, publisher: &Publisher, home: &Home) -> Res
     let mut command = submit(publisher, NAMES[1]).await?;
     line.measured("broker", format!("has a command for {}, and keeps it", NAMES[1]), began.elapsed())?;
     let told = within("the command's first state", command.next()).await??;
-    let state = told.map(|outcome| outcome.state);
+    let state = told.map(|news| news.state());
     ensure!(state == Some(CommandState::Queued), "the command is {state:?}");
     let began = Instant::now();
     let agent = home.run(None)?;
@@ -167,7 +167,8 @@ async fn wake_across_kill(line: &Timeline, broker: &mut BrokerProcess, home: &Ho
 }
 
 async fn submit(publisher: &Publisher, agent: &str) -> Result<Submitted> {
-    Ok(within("a submission", publisher.submit(&agent.parse()?, Submission::new(Kind::Wake))).await??)
+    Ok(within("a submission", publisher.submit(&agent.parse::<AgentId>()?, Submission::new(Kind::Wake)))
+        .await??)
 }
 
 async fn until(command: &mut Submitted, wanted: Wanted) -> Result<()> {

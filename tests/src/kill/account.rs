@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use wakemq_protocol::{AgentId, CommandId, CommandState, Outcome};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Outcome, Target};
 use wakemq_publisher::{Submitted, Wanted};
 
 use super::Totals;
@@ -39,7 +39,8 @@ impl Account {
     ) -> Result<()> {
         let mut management = broker.management()?;
         for mut submitted in accepted {
-            let (id, agent) = (submitted.id(), submitted.agent().clone());
+            let id = submitted.id();
+            let Target::Agent(agent) = submitted.target().clone() else { bail!("{id} is for a group") };
             if let Err(error) = submitted.wait(Wanted::Done, LIMIT).await {
                 let told = submitted.outcome();
                 let view = within("the command", management.command(id)).await?;

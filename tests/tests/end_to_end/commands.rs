@@ -1,7 +1,7 @@
 //! The life of commands: ids, slots, priorities, times to live, cancelling, responses.
 
 use anyhow::Result;
-use wakemq_protocol::{CommandId, CommandState, Kind, Outcome, Priority, SlotChoice, Submission};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Kind, Outcome, Priority, SlotChoice, Submission};
 use wakemq_publisher::{Publisher, Submitted, Verdict, Wanted, new_command_id};
 use wakemq_tests::clock::SetClock;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
@@ -17,7 +17,7 @@ fn no_slot() -> Submission {
 }
 
 async fn submit(publisher: &Publisher, agent: &str, submission: Submission) -> Result<Submitted> {
-    Ok(within("a submission", publisher.submit(&agent.parse()?, submission)).await??)
+    Ok(within("a submission", publisher.submit(&agent.parse::<AgentId>()?, submission)).await??)
 }
 
 async fn shown(broker: &InProcessBroker, id: CommandId) -> Result<Outcome> {
@@ -45,7 +45,7 @@ async fn the_same_id_again_is_the_same_command_and_anything_else_under_it_is_ref
         ("pc-1", Submission { reason: Some("twice".into()), ..submission.clone() }),
         ("pc-1", Submission { ttl: Some(60), ..submission }),
     ] {
-        let refused = within("a refusal", other.submit(&agent.parse()?, changed)).await?;
+        let refused = within("a refusal", other.submit(&agent.parse::<AgentId>()?, changed)).await?;
         let error = refused.expect_err("a conflict").to_string();
         assert!(error.contains("id_conflict"), "{error}");
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use wakemq_agent::{Connection, Problem};
 use wakemq_link::http::Method;
-use wakemq_protocol::{CommandState, Kind, Submission};
+use wakemq_protocol::{AgentId, CommandState, Kind, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::agents::status;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
@@ -133,7 +133,8 @@ async fn a_newer_connection_of_an_agent_takes_over_with_its_inbox() -> Result<()
     older.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
     let publisher = broker.publisher().await?;
     let mut sent =
-        within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+        within("a submission", publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)))
+            .await??;
     let (late, first) = older.command().await?;
 
     let mut newer = broker.dial().await?;
@@ -215,7 +216,8 @@ async fn who_is_revoked_while_connected_is_gone_within_a_second() -> Result<()> 
         agent.enter(&login).await?;
         agent.subscribe(&format!("wake/v1/agents/{name}/commands"), 1).await?;
         let mut sent =
-            within("a submission", publisher.submit(&name.parse()?, Submission::new(Kind::Wake))).await??;
+            within("a submission", publisher.submit(&name.parse::<AgentId>()?, Submission::new(Kind::Wake)))
+                .await??;
         agent.command().await?;
 
         let mut http = broker.http(Some(secret.clone()))?;

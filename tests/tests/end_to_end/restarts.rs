@@ -1,7 +1,7 @@
 //! The broker ends, in order or not, and comes back.
 
 use anyhow::Result;
-use wakemq_protocol::{CommandState, Kind, Submission};
+use wakemq_protocol::{AgentId, CommandState, Kind, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::agents::{Home, connected, status};
 use wakemq_tests::broker::BrokerProcess;
@@ -44,7 +44,7 @@ async fn connected_agents_and_publishers_come_back_by_themselves_after_sigkill()
     let submitting = {
         let publisher = publisher.clone();
         tokio::spawn(async move {
-            publisher.submit(&"pc-1".parse()?, submission).await.map_err(anyhow::Error::from)
+            publisher.submit(&"pc-1".parse::<AgentId>()?, submission).await.map_err(anyhow::Error::from)
         })
     };
     broker.restart().await?;

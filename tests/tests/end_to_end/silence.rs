@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use wakemq_broker::door::Limits;
 use wakemq_protocol::limits::IN_FLIGHT_MAX;
-use wakemq_protocol::{Kind, SlotChoice, Submission};
+use wakemq_protocol::{AgentId, Kind, SlotChoice, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::descriptors;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
@@ -90,12 +90,16 @@ async fn an_agent_that_stops_reading_keeps_nobody_else_and_loses_nothing() -> Re
     for _ in 0..100 {
         let submission =
             Submission { slot: SlotChoice::Never, reason: reason.clone(), ..Submission::new(Kind::Wake) };
-        waiting.push(within("a submission", publisher.submit(&"deaf".parse()?, submission)).await??);
+        waiting
+            .push(within("a submission", publisher.submit(&"deaf".parse::<AgentId>()?, submission)).await??);
     }
     // The others are woken as ever.
     for _ in 0..3 {
-        let mut woken =
-            within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+        let mut woken = within(
+            "a submission",
+            publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)),
+        )
+        .await??;
         within("the command", agent.next_command()).await?.expect("the agent runs").done(None);
         assert_eq!(woken.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
     }
@@ -138,7 +142,8 @@ async fn an_operator_that_stops_reading_is_not_read_from_and_hinders_nobody() ->
     // Others are served as ever.
     let publisher = broker.publisher().await?;
     let mut woken =
-        within("a submission", publisher.submit(&"pc-1".parse()?, Submission::new(Kind::Wake))).await??;
+        within("a submission", publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)))
+            .await??;
     within("the command", agent.next_command()).await?.expect("the agent runs").done(None);
     assert_eq!(woken.wait(Wanted::Done, LIMIT).await?, Verdict::Reached);
     Ok(())

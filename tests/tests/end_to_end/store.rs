@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use wakemq_protocol::{CommandState, Kind, SlotChoice, Submission};
+use wakemq_protocol::{AgentId, CommandState, Kind, SlotChoice, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::broker::{BrokerProcess, init, listening, run};
 use wakemq_tests::in_process::{InProcessBroker, Injected};
@@ -24,7 +24,8 @@ async fn a_store_that_cannot_write_acknowledges_nothing_and_delivers_the_rest() 
     let publisher = broker.publisher().await?;
     let mut waiting = Vec::new();
     for _ in 0..3 {
-        waiting.push(within("a submission", publisher.submit(&"pc-1".parse()?, no_slot())).await??);
+        waiting
+            .push(within("a submission", publisher.submit(&"pc-1".parse::<AgentId>()?, no_slot())).await??);
     }
     full.set(true);
 
@@ -84,7 +85,7 @@ async fn a_store_that_cannot_write_acknowledges_nothing_and_delivers_the_rest() 
     for command in &mut waiting {
         assert_eq!(command.wait(Wanted::Acknowledged, LIMIT).await?, Verdict::Reached);
     }
-    let next = within("a submission", publisher.submit(&"pc-1".parse()?, no_slot())).await??;
+    let next = within("a submission", publisher.submit(&"pc-1".parse::<AgentId>()?, no_slot())).await??;
     let (_, payload) = agent.command().await?;
     assert_eq!(payload["id"], next.id().to_string());
     Ok(())

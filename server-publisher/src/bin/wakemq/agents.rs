@@ -1,55 +1,53 @@
-//! `wakemq agents list`, `show` and `import`.
+//! `wakemq agents list`, `show`, `move` and `revoke`.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use wakemq_protocol::http::{AgentView, Profile};
+use wakemq_protocol::{AgentId, GroupPath};
+use wakemq_publisher::{AgentFilter, ApiError, Management};
 
-use anyhow::Context as _;
-use wakemq_protocol::AgentId;
-use wakemq_protocol::http::{AgentView, ImportLine, ImportResult, Profile};
-use wakemq_publisher::{IMPORT_LINES_MAX, Management};
-
+use crate::confirm::confirm;
 use crate::duration::print_secs;
 use crate::exit::ExitCode;
-use crate::failure::Failure;
-use crate::output::{Out, complain, say};
-use crate::progress::Progress;
-use crate::text::{plain, table};
+use crate::failure::{Failure, with_advice};
+use crate::listing::{Listing, PAGE, follow};
+use crate::names::agents;
+use crate::output::{Out, complain, hint, say};
+use crate::text::{group, plain};
 
-/// Agents asked for at once.
-const PAGE: u32 = 1_000;
-/// Longest line of an import file, in bytes: more than the longest id and group take.
-const LINE_MAX: u64 = 4_096;
+/// Agents that a question names.
+const NAMED_MAX: usize = 5;
 
-/// Prints all agents, page by page, until nobody reads any more.
-pub(crate) async fn list(json: bool, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
+/// Prints agents, page by page, until nobody reads any more.
+pub(crate) async fn list(
+    filter: &AgentFilter,
+    json: bool,
+    profile: &Profile,
+    out: &mut Out,
+) -> Result<ExitCode, Failure> {
     let mut management = Management::new(profile)?;
+    let mut listing = Listing::new(["AGENT", "GROUP", "STATE", "PENDING", "LAST SEEN"], json);
     let mut after: Option<String> = None;
-    let mut first = true;
     while !out.is_closed() {
-        let page = management.agents(after.as_deref(), PAGE).await?;
-        if json {
-            page.agents.iter().try_for_each(|agent| out.json(agent))?;
-        } else {
-            let rows: Vec<_> = page.agents.iter().map(row).collect();
-            let lines = table(["AGENT", "GROUP", "STATE", "PENDING", "LAST SEEN"], &rows);
-            // The headings once; each page lines up for itself, so that any number of agents can be listed.
-            lines.iter().skip(usize::from(!first)).try_for_each(|line| out.line(line))?;
-        }
-        out.flush()?;
-        first = false;
-        match page.next {
-            Some(next) if Some(&next) != after.as_ref() => after = Some(next),
-            Some(_) | None => break,
-        }
+        let page = management.agents(filter, after.as_deref(), PAGE).await.map_err(|error| {
+            let advice = "`wakemq groups list` shows all groups";
+            with_advice(error, advice, advice)
+        })?;
+        listing.page(&page.agents, row, out)?;
+        after = match follow(after.as_ref(), page.next) {
+            Some(next) => Some(next),
+            None => break,
+        };
     }
     Ok(ExitCode::AllAsWanted)
+}
+
+fn unknown(error: ApiError) -> Failure {
+    with_advice(error, "see the spelling; `wakemq agents list` shows all agents", "see what the broker says")
 }
 
 fn row(agent: &AgentView) -> [String; 5] {
     [
         agent.agent.to_string(),
-        if agent.group.is_root() { "/".to_owned() } else { agent.group.to_string() },
+        group(&agent.group).to_owned(),
         state(agent).to_owned(),
         agent.pending.to_string(),
         last_seen(agent),
@@ -57,7 +55,7 @@ fn row(agent: &AgentView) -> [String; 5] {
 }
 
 fn state(agent: &AgentView) -> &'static str {
-    if agent.connected { "connected" } else { "offline" }
+    if agent.connected { "connected" } else { "away" }
 }
 
 fn last_seen(agent: &AgentView) -> String {
@@ -71,7 +69,7 @@ pub(crate) async fn show(
     profile: &Profile,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let view = Management::new(profile)?.agent(agent).await?;
+    let view = Management::new(profile)?.agent(agent).await.map_err(unknown)?;
     if json {
         out.json(&view)?;
     } else {
@@ -86,7 +84,7 @@ fn describe(view: &AgentView) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: &str| lines.push(format!("{:<12}{}", format!("{name}:"), plain(value)));
     add("agent", view.agent.as_str());
-    add("group", if view.group.is_root() { "/" } else { view.group.as_str() });
+    add("group", group(&view.group));
     add("state", state(view));
     add("pending", &view.pending.to_string());
     add("created", &view.created.to_string());
@@ -111,156 +109,86 @@ fn describe(view: &AgentView) -> Vec<String> {
     lines
 }
 
-/// Creates the agents of a file, and prints their secrets.
-pub(crate) async fn import(file: &Path, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
-    let mut lines = ImportFile::open(file)?;
+/// Takes agents into another group, one by one.
+pub(crate) async fn move_to(
+    words: &[String],
+    to: &GroupPath,
+    profile: &Profile,
+) -> Result<ExitCode, Failure> {
+    let agents = agents(words)?;
     let mut management = Management::new(profile)?;
-    let mut progress = Progress::new();
-    let mut created = 0_u64;
-    loop {
-        let chunk = lines.next_chunk(IMPORT_LINES_MAX, &mut progress)?;
-        if chunk.is_empty() {
-            break;
-        }
-        let numbers: Vec<_> = chunk.iter().map(|(number, _)| *number).collect();
-        let agents: Vec<_> = chunk.into_iter().map(|(_, line)| line).collect();
-        let mut done = 0;
-        let result = import_chunk(&mut management, &agents, |result| {
-            let number = numbers.get(done).copied().unwrap_or_default();
-            done += 1;
-            match result {
-                ImportResult::Created { .. } => {
-                    created += 1;
-                    out.json(&result)?;
-                }
-                ImportResult::Failed { error, .. } => {
-                    progress.clear();
-                    complain(&format!("line {number}: {}", plain(&error)));
-                    lines.failed += 1;
-                }
-            }
-            progress.show(|| format!("{created} agents created, {} failed", lines.failed));
-            Ok(())
-        })
-        .await;
-        progress.clear();
-        // Before anything else can go wrong: these secrets are told once.
-        out.flush()?;
-        if let Err(failure) = result {
-            let from = numbers.get(done).copied().unwrap_or_default();
-            return Err(in_doubt(failure, from));
-        }
-        if out.is_closed() {
-            return Err(Failure::local(
-                anyhow::anyhow!("nobody reads standard output any more, so secrets are lost; stopped"),
-                "write them to a file: `wakemq agents import FILE > secrets.jsonl`",
-            ));
-        }
+    let mut tally = Tally::default();
+    for agent in &agents {
+        tally.take(agent, management.move_agent(agent, to.clone()).await)?;
     }
-    say(&format!("{created} agents created, {} lines failed", lines.failed));
-    Ok(if lines.failed == 0 { ExitCode::AllAsWanted } else { ExitCode::SomeNot })
+    Ok(tally.end(&format!("moved to {}", group(to))))
 }
 
-async fn import_chunk(
-    management: &mut Management,
-    agents: &[ImportLine],
-    mut each: impl FnMut(ImportResult) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut answer = management.import(agents).await?;
-    while let Some(result) = answer.next().await? {
-        each(result)?;
+/// Removes agents, one by one, after a question.
+pub(crate) async fn revoke(words: &[String], yes: bool, profile: &Profile) -> Result<ExitCode, Failure> {
+    let agents = agents(words)?;
+    if !confirm(&question(&agents), yes)? {
+        say("nothing was revoked");
+        return Ok(ExitCode::SomeNot);
     }
-    Ok(())
+    let mut management = Management::new(profile)?;
+    let mut tally = Tally::default();
+    for agent in &agents {
+        tally.take(agent, management.revoke_agent(agent).await)?;
+    }
+    Ok(tally.end("revoked"))
 }
 
-/// Says from which line on nobody knows what was created.
-fn in_doubt(failure: Failure, from: u64) -> Failure {
-    let error =
-        failure.error.context(format!("the import stopped; line {from} and those after it may be in doubt"));
-    let hint = format!(
-        "{}; then import from line {from} on: agents that exist already are told as errors",
-        failure.hint
-    );
-    Failure::new(failure.code, error, hint)
+fn question(agents: &[AgentId]) -> String {
+    let named: Vec<_> = agents.iter().take(NAMED_MAX).map(AgentId::as_str).collect();
+    let more = match agents.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("revoke {}{more}? They can come back only if they are enrolled anew.", named.join(", "))
 }
 
-/// The lines of an import file.
-struct ImportFile {
-    name: String,
-    reader: Box<dyn BufRead>,
-    number: u64,
-    /// Lines that led to no agent.
-    failed: u64,
+/// What became of many agents.
+#[derive(Default)]
+struct Tally {
+    done: usize,
+    codes: Vec<ExitCode>,
+    hints: Vec<String>,
 }
 
-impl ImportFile {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let (name, reader): (_, Box<dyn BufRead>) = if path == Path::new("-") {
-            ("standard input".to_owned(), Box::new(BufReader::new(io::stdin())))
-        } else {
-            let name = path.display().to_string();
-            let file = File::open(path)
-                .with_context(|| format!("cannot read {name}"))
-                .map_err(|error| Failure::usage(error, "FILE has JSON lines; `-` is standard input"))?;
-            (name, Box::new(BufReader::new(file)))
+impl Tally {
+    /// Counts what became of one. An error that all others would meet too ends it all.
+    fn take(&mut self, agent: &AgentId, result: Result<(), ApiError>) -> Result<(), Failure> {
+        let Err(error) = result else {
+            self.done += 1;
+            return Ok(());
         };
-        Ok(Self { name, reader, number: 0, failed: 0 })
+        let for_all = error.status().is_none() || error.status() == Some(401) || error.is_unreachable();
+        let mut failure = unknown(error);
+        if for_all {
+            failure.error =
+                failure.error.context(format!("stopped at {agent}; {} done before it", self.done));
+            return Err(failure);
+        }
+        complain(&format!("{agent}: {}", plain(&failure.error.to_string())));
+        self.codes.push(failure.code);
+        if !self.hints.contains(&failure.hint) {
+            self.hints.push(failure.hint);
+        }
+        Ok(())
     }
 
-    /// Returns at most `max` good lines with their numbers; bad ones are told and counted.
-    fn next_chunk(&mut self, max: usize, progress: &mut Progress) -> Result<Vec<(u64, ImportLine)>, Failure> {
-        let mut chunk = Vec::new();
-        while chunk.len() < max {
-            let Some(line) = self.next_line()? else { break };
-            match line.and_then(|line| parse_line(&line)) {
-                Ok(None) => {}
-                Ok(Some(line)) => chunk.push((self.number, line)),
-                Err(why) => {
-                    progress.clear();
-                    complain(&format!("line {}: {why}", self.number));
-                    self.failed += 1;
-                }
-            }
+    fn end(self, what: &str) -> ExitCode {
+        say(&format!("{} {what}", count(self.done)));
+        if !self.hints.is_empty() {
+            hint(&self.hints.join("; "));
         }
-        Ok(chunk)
-    }
-
-    /// Returns the next line, or why it is none; `None` at the end.
-    fn next_line(&mut self) -> Result<Option<Result<Vec<u8>, String>>, Failure> {
-        use io::Read as _;
-        let unreadable = |error: io::Error, name: &str| {
-            let error = anyhow::Error::new(error).context(format!("cannot read {name}"));
-            Failure::local(error, "agents of the lines before were imported")
-        };
-        let mut line = Vec::new();
-        let read = (&mut self.reader)
-            .take(LINE_MAX)
-            .read_until(b'\n', &mut line)
-            .map_err(|error| unreadable(error, &self.name))?;
-        if read == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        if line.last() != Some(&b'\n') && read as u64 == LINE_MAX {
-            self.reader.skip_until(b'\n').map_err(|error| unreadable(error, &self.name))?;
-            return Ok(Some(Err(format!("it is longer than {LINE_MAX} bytes"))));
-        }
-        Ok(Some(Ok(line)))
+        ExitCode::of_all(self.codes)
     }
 }
 
-/// Parses a line; an empty one is none.
-fn parse_line(line: &[u8]) -> Result<Option<ImportLine>, String> {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(line).map(Some).map_err(|error| {
-        // Its position counts lines of this one line.
-        let text = error.to_string();
-        let why = text.split(" at line ").next().unwrap_or(&text);
-        format!("expected {{\"agent\":\"…\",\"group\":\"…\"}}: {}", plain(why))
-    })
+fn count(agents: usize) -> String {
+    if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
 #[cfg(test)]
@@ -268,36 +196,11 @@ mod tests {
     use super::*;
     use wakemq_protocol::{Facts, Timestamp};
 
-    fn file(text: &str) -> ImportFile {
-        let reader = Box::new(io::Cursor::new(text.as_bytes().to_vec()));
-        ImportFile { name: "test".into(), reader, number: 0, failed: 0 }
-    }
-
     #[test]
-    fn bad_lines_are_counted_and_the_others_keep_their_numbers() {
-        let long = "x".repeat(10_000);
-        let mut file = file(&format!(
-            "{{\"agent\":\"a\",\"group\":\"\"}}\n\n{{\"agent\":\"?\",\"group\":\"\"}}\n{long}\n\
-             {{\"agent\":\"b\",\"group\":\"x/y\"}}\r\n{{\"agent\":\"c\",\"group\":\"\"}}"
-        ));
-        let mut progress = Progress::new();
-        let first = file.next_chunk(2, &mut progress).unwrap();
-        let numbers: Vec<_> = first.iter().map(|(number, line)| (*number, line.agent.as_str())).collect();
-        assert_eq!(numbers, [(1, "a"), (5, "b")]);
-        let second = file.next_chunk(2, &mut progress).unwrap();
-        assert_eq!(second[0].0, 6);
-        assert!(file.next_chunk(2, &mut progress).unwrap().is_empty());
-        assert_eq!(file.failed, 2);
-    }
-
-    #[test]
-    fn a_bad_line_says_what_is_wrong_with_it() {
-        let why = parse_line(b"{\"agent\":\"-a\",\"group\":\"\"}").unwrap_err();
-        assert_eq!(
-            why,
-            "expected {\"agent\":\"…\",\"group\":\"…\"}: not a valid agent id: it must begin with a letter or digit"
-        );
-        assert!(parse_line(b"{\"agent\":\"a\"}").unwrap_err().contains("missing field `group`"));
+    fn a_question_names_a_few() {
+        let agents: Vec<AgentId> = (1..=7).map(|n| format!("pc-{n}").parse().unwrap()).collect();
+        assert!(question(&agents[..1]).starts_with("revoke pc-1? "));
+        assert!(question(&agents).starts_with("revoke pc-1, pc-2, pc-3, pc-4, pc-5 and 2 more? "));
     }
 
     #[test]
@@ -320,13 +223,13 @@ mod tests {
             describe(&view).join("\n"),
             "agent:      pc-1\n\
              group:      paris\n\
-             state:      offline\n\
+             state:      away\n\
              pending:    2\n\
              created:    1970-01-01T00:00:00Z\n\
              last seen:  never\n\
              host name:  pc\\u{1b}1\n\
              up for:     1d1h when it connected"
         );
-        assert_eq!(row(&view), ["pc-1", "paris", "offline", "2", "never"]);
+        assert_eq!(row(&view), ["pc-1", "paris", "away", "2", "never"]);
     }
 }

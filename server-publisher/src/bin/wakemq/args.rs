@@ -1,24 +1,36 @@
 //! The command line: what may be said, and how what may not is answered.
 
+mod actions;
+mod values;
+mod wake;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use wakemq_protocol::limits::{REASON_MAX, TTL_MAX_SECS};
-use wakemq_protocol::{AgentId, CommandId, GroupPath, Priority, Slot};
-use wakemq_publisher::Wanted;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use wakemq_protocol::{CommandId, EventKind, GroupPath};
 
-use crate::duration::{parse_secs, print_secs};
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::output::{self, Out};
+pub(crate) use actions::{AgentsAction, GroupsAction, OperatorsAction, StateArg, TokensAction};
+pub(crate) use values::Since;
+use values::{parse_group, parse_since};
+pub(crate) use wake::WakeArgs;
 
-/// Wakes agents through a WakeMQ broker, and manages agents and enrolment tokens
+/// Wakes agents through a WakeMQ broker, shows what happens, and manages agents, groups and operators
 #[derive(Debug, Parser)]
 #[command(name = "wakemq", version, max_term_width = 100, subcommand_required = true)]
 pub(crate) struct Args {
     /// Profile: where the broker is and who you are, mode 0600, as `wakemqd init` writes it
-    #[arg(long, global = true, env = "WAKEMQ_PROFILE", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "WAKEMQ_PROFILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        display_order = 900
+    )]
     pub(crate) profile: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) task: Task,
@@ -26,12 +38,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Wake agents, and tell what became of it
+    /// Wake agents or a whole group, and tell what became of it
+    #[command(
+        override_usage = "wakemq wake [OPTIONS] <AGENT>...
+       wakemq wake [OPTIONS] --group <PATH>
+       wakemq wake [OPTIONS] --all",
+        after_help = "Examples:
+  wakemq wake printer-7 --wait done
+  wakemq wake --group paris/floor-2 --ttl 1h --reason \"new policy\"
+  wakemq wake --all --wait none
+  grep -v test agents.txt | wakemq wake - --json"
+    )]
     Wake(WakeArgs),
     /// Take a command back
     ///
     /// A command that is on its way to its agent ends `cancelled` only if the connection ends before the agent
-    /// acknowledges it.
+    /// acknowledges it. A command for a group is taken back for the agents that have not got it yet.
     Cancel {
         /// Id of the command
         id: CommandId,
@@ -40,172 +62,115 @@ pub(crate) enum Task {
         json: bool,
     },
     /// Show a command and what became of it
+    ///
+    /// Of a command for a group: how many agents are in which state, and a few of the outcomes.
+    #[command(after_help = "Examples:
+  wakemq show 0197c1b2-6d00-7c3a-9f01-0123456789ab
+  wakemq show 0197c1b2-6d00-7c3a-9f01-0123456789ab --waiting --json | jq -r .agent")]
     Show {
         /// Id of the command
         id: CommandId,
-        /// Print one JSON object
+        /// Of a command for a group: list the outcomes of all agents of which something is known
+        #[arg(long)]
+        outcomes: bool,
+        /// Of a command for a group: list all agents that it waits for and of which nothing is known yet
+        #[arg(long, conflicts_with = "outcomes")]
+        waiting: bool,
+        /// Print one JSON object; with --outcomes or --waiting one a line
         #[arg(long)]
         json: bool,
     },
-    /// List, show and import agents
+    /// Show what happens, as it happens, until Ctrl-C
+    ///
+    /// Shows what you may see. Events come at most once: where some were lost, a line says how many at most. The
+    /// truth about a command is `wakemq show ID`.
+    #[command(after_help = "Examples:
+  wakemq watch --group paris
+  wakemq watch --kind command --kind security
+  wakemq watch --json | jq -c 'select(.event == \"presence\")'")]
+    Watch {
+        /// Events of this group and of those below it
+        #[arg(long, value_name = "PATH", value_parser = parse_group, default_value = "/")]
+        group: GroupPath,
+        /// Events of this kind; may be given more than once [default: all kinds]
+        #[arg(long = "kind", value_enum, value_name = "KIND")]
+        kinds: Vec<KindArg>,
+        /// Print one JSON object a line, in the form of the wire protocol; lost events are {"gap":N}, a lost
+        /// connection is {"lost":"why"} and then {"back":true}
+        #[arg(long)]
+        json: bool,
+    },
+    /// List, show, move, revoke and import agents
     Agents {
         #[command(subcommand)]
         action: AgentsAction,
     },
-    /// Make enrolment tokens
+    /// List, create, rename and remove groups
+    Groups {
+        #[command(subcommand)]
+        action: GroupsAction,
+    },
+    /// Make, list and revoke enrolment tokens
     Tokens {
         #[command(subcommand)]
         action: TokensAction,
     },
+    /// Create, list, change and revoke operators
+    Operators {
+        #[command(subcommand)]
+        action: OperatorsAction,
+    },
+    /// Show who did what, from where, and what it changed
+    #[command(after_help = "Examples:
+  wakemq audit --since 2h
+  wakemq audit --since 2026-11-22T01:00:00Z --json | jq 'select(.action == \"agent.revoke\")'")]
+    Audit {
+        /// From then on: a time such as 2026-11-22T01:00:00Z, or so long ago, such as 2h [default: all]
+        #[arg(long, value_name = "WHEN", value_parser = parse_since)]
+        since: Option<Since>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a script that completes command lines
+    #[command(after_help = "Examples:
+  wakemq completions bash > ~/.local/share/bash-completion/completions/wakemq
+  wakemq completions zsh > ~/.zfunc/_wakemq")]
     Completions {
         /// For which shell
         shell: clap_complete::Shell,
     },
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct WakeArgs {
-    /// Agents to wake; `-` reads them from standard input, one a line
-    #[arg(required = true, value_name = "AGENT")]
-    pub(crate) agents: Vec<String>,
-    /// How long the command waits for its agent, up to 30d; 0: only if it is connected now [default: 1d]
-    #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
-    pub(crate) ttl: Option<u32>,
-    /// Of several waiting commands with the same slot only the newest is kept [default: wake]
-    #[arg(long, value_name = "SLOT")]
-    pub(crate) slot: Option<Slot>,
-    /// Keep the command beside all others, in no slot
-    #[arg(long, conflicts_with = "slot")]
-    pub(crate) no_slot: bool,
-    /// Why, for the agent and its log; up to 1,024 bytes
-    #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
-    pub(crate) reason: Option<String>,
-    /// Place among the commands that wait for the agent
-    #[arg(long, value_enum, default_value_t = PriorityArg::Normal)]
-    pub(crate) priority: PriorityArg,
-    /// Up to which state to wait: `none` is until the broker has the command durably, `acknowledged` until the
-    /// agent has it durably, `done` until the agent has handled it
-    #[arg(long, value_enum, default_value_t = WaitArg::Acknowledged, value_name = "STATE")]
-    pub(crate) wait: WaitArg,
-    /// How long to wait in all; the commands remain valid after it
-    #[arg(long, value_name = "DURATION", value_parser = parse_some_secs, default_value = "30s")]
-    pub(crate) timeout: u32,
-    /// Print one JSON object a line for each agent, as soon as its wait ends
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
+/// A kind of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WaitArg {
-    None,
-    Sent,
-    Acknowledged,
-    Done,
+pub(crate) enum KindArg {
+    Presence,
+    Command,
+    Power,
+    Report,
+    Security,
 }
 
-impl From<WaitArg> for Wanted {
-    fn from(wait: WaitArg) -> Self {
-        match wait {
-            WaitArg::None => Self::Accepted,
-            WaitArg::Sent => Self::Sent,
-            WaitArg::Acknowledged => Self::Acknowledged,
-            WaitArg::Done => Self::Done,
+impl From<KindArg> for EventKind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::Presence => Self::Presence,
+            KindArg::Command => Self::Command,
+            KindArg::Power => Self::Power,
+            KindArg::Report => Self::Report,
+            KindArg::Security => Self::Security,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PriorityArg {
-    Low,
-    Normal,
-    High,
-}
-
-impl From<PriorityArg> for Priority {
-    fn from(priority: PriorityArg) -> Self {
-        match priority {
-            PriorityArg::Low => Self::Low,
-            PriorityArg::Normal => Self::Normal,
-            PriorityArg::High => Self::High,
-        }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AgentsAction {
-    /// List all agents
-    List {
-        /// Print one JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one agent
-    Show {
-        /// The agent
-        agent: AgentId,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Create many agents, and print their secrets
-    ///
-    /// Reads JSON lines {"agent":"pc-1","group":"paris/floor-2"} and prints {"agent":"pc-1","secret":"wma_…"}
-    /// lines in the same order. A secret is shown this once: keep the output, and keep it from others.
-    Import {
-        /// File with JSON lines; `-` is standard input
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokensAction {
-    /// Make a token with which agents enrol themselves
-    ///
-    /// The token is shown this once, alone on standard output. With --json it is the field "token".
-    Create {
-        /// Group that the agents join; "" is the root
-        #[arg(long, value_name = "PATH")]
-        group: GroupPath,
-        /// How many agents may use it
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        uses: u32,
-        /// How long it is valid
-        #[arg(long, value_name = "DURATION", value_parser = parse_some_secs, default_value = "1d")]
-        expires: u32,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-fn parse_ttl(text: &str) -> Result<u32, String> {
-    let secs = parse_secs(text)?;
-    if secs > TTL_MAX_SECS {
-        return Err(format!("a command waits at most {}", print_secs(TTL_MAX_SECS.into())));
-    }
-    Ok(secs)
-}
-
-/// Parses a duration that is not nothing.
-fn parse_some_secs(text: &str) -> Result<u32, String> {
-    match parse_secs(text)? {
-        0 => Err("it must be at least 1s".to_owned()),
-        secs => Ok(secs),
-    }
-}
-
-fn parse_reason(text: &str) -> Result<String, String> {
-    if text.len() > REASON_MAX {
-        return Err(format!("it has {} bytes, at most {REASON_MAX} are allowed", text.len()));
-    }
-    Ok(text.to_owned())
-}
-
-/// Returns the command line's grammar, each of its helps with the exit codes.
+/// Returns the command line's grammar, each of its helps with its examples and then the exit codes.
 fn grammar() -> clap::Command {
     fn with_codes(command: clap::Command) -> clap::Command {
-        command.after_help(ExitCode::table()).mut_subcommands(with_codes)
+        let codes = ExitCode::table();
+        let help =
+            command.get_after_help().map_or_else(|| codes.clone(), |help| format!("{help}\n\n{codes}"));
+        command.after_help(help).mut_subcommands(with_codes)
     }
     with_codes(Args::command()).disable_help_subcommand(true)
 }
@@ -240,7 +205,10 @@ pub(crate) fn completions(shell: clap_complete::Shell, out: &mut Out) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::wake::WaitArg;
     use super::*;
+    use wakemq_protocol::Priority;
+    use wakemq_publisher::Wanted;
 
     fn wake(words: &[&str]) -> Result<WakeArgs, clap::Error> {
         let words = ["wakemq", "wake"].iter().chain(words).map(OsString::from);
@@ -285,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_or_all_stand_for_agents() {
+        let group = |words: &[&str]| wake(words).unwrap().group().map(|group| group.to_string());
+        assert_eq!(group(&["--group", "paris/floor-2"]).as_deref(), Some("paris/floor-2"));
+        assert_eq!(group(&["--all"]).as_deref(), Some(""));
+        assert_eq!(group(&["--group", "/"]).as_deref(), Some(""));
+        assert_eq!(group(&["pc-1"]), None);
+    }
+
+    #[test]
     fn what_the_broker_would_refuse_is_refused_at_once() {
         for words in [
             &["pc-1", "--ttl", "31d"][..],
@@ -294,6 +271,10 @@ mod tests {
             &["pc-1", "--priority", "urgent"],
             &["pc-1", "--reason", &"x".repeat(1025)],
             &[],
+            &["pc-1", "--all"],
+            &["pc-1", "--group", "paris"],
+            &["--group", "paris", "--all"],
+            &["--group", "Paris"],
         ] {
             assert!(wake(words).is_err(), "{words:?}");
         }

@@ -1,30 +1,94 @@
 //! `wakemq show` and `wakemq cancel`.
 
 use wakemq_protocol::http::{CommandView, Profile};
-use wakemq_protocol::{CommandId, CommandState, Outcome};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Counts, Outcome};
 use wakemq_publisher::Management;
 
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::listing::{Listing, PAGE, follow};
 use crate::output::{Out, hint};
-use crate::text::plain;
+use crate::text::{group, plain};
+
+/// Outcomes of a command for a group that are shown without being asked for.
+const SHOWN: usize = 20;
+
+/// What of a command is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What there is to know in short.
+    Summary,
+    /// All outcomes.
+    Outcomes,
+    /// All agents that a command for a group waits for.
+    Waiting,
+}
 
 /// Prints a command and what became of it.
 pub(crate) async fn show(
     id: CommandId,
+    part: Part,
     json: bool,
     profile: &Profile,
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
-    let view = Management::new(profile)?.command(id).await.map_err(unknown_id)?;
-    if json {
-        out.json(&view)?;
-    } else {
-        for line in describe(&view) {
-            out.line(&line)?;
+    let mut management = Management::new(profile)?;
+    match part {
+        Part::Summary => {
+            let view = management.command(id).await.map_err(unknown_id)?;
+            if json {
+                out.json(&view)?;
+            } else {
+                describe(&view).iter().try_for_each(|line| out.line(line))?;
+            }
         }
+        Part::Outcomes => outcomes(id, json, &mut management, out).await?,
+        Part::Waiting => waiting(id, json, &mut management, out).await?,
     }
     Ok(ExitCode::AllAsWanted)
+}
+
+async fn outcomes(
+    id: CommandId,
+    json: bool,
+    management: &mut Management,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let mut listing = Listing::new(["AGENT", "STATE", "SINCE", "NOTE"], json);
+    let mut after: Option<AgentId> = None;
+    while !out.is_closed() {
+        let view = management.command_outcomes(id, after.as_ref(), PAGE).await.map_err(unknown_id)?;
+        let row = |outcome: &Outcome| {
+            let since = outcome.at.whole_secs().to_string();
+            let note = note(outcome).unwrap_or_default();
+            [outcome.agent.to_string(), outcome.state.to_string(), since, note]
+        };
+        listing.page(&view.outcomes, row, out)?;
+        after = match follow(after.as_ref(), view.next) {
+            Some(next) => Some(next),
+            None => break,
+        };
+    }
+    Ok(())
+}
+
+async fn waiting(
+    id: CommandId,
+    json: bool,
+    management: &mut Management,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let mut listing = Listing::new(["AGENT", "GROUP"], json);
+    let mut after: Option<String> = None;
+    while !out.is_closed() {
+        let page = management.waiting(id, after.as_deref(), PAGE).await.map_err(unknown_id)?;
+        listing.page(&page.agents, |one| [one.agent.to_string(), group(&one.group).to_owned()], out)?;
+        after = match follow(after.as_ref(), page.next) {
+            Some(next) => Some(next),
+            None => break,
+        };
+    }
+    Ok(())
 }
 
 /// Takes a command back, and prints what became of it.
@@ -38,14 +102,24 @@ pub(crate) async fn cancel(
     if json {
         out.json(&view)?;
     } else {
-        for outcome in &view.outcomes {
-            out.line(&describe_outcome(outcome))?;
+        match (&view.group, view.counts) {
+            (Some(path), Some(of)) => out.line(&format!("{}: {}", group(path), counts(of)))?,
+            _ => view.outcomes.iter().try_for_each(|outcome| out.line(&describe_outcome(outcome)))?,
         }
     }
-    let open = view.outcomes.iter().find(|outcome| outcome.state != CommandState::Cancelled);
-    let Some(open) = open else { return Ok(ExitCode::AllAsWanted) };
-    hint(if open.cancel_requested {
-        "it is on its way, and ends cancelled only if the connection ends first; `wakemq show` tells"
+    out.flush()?;
+    let (whole, on_its_way) = match view.counts {
+        Some(of) => (of.total() == of.cancelled, of.sent > 0),
+        None => (
+            view.outcomes.iter().all(|outcome| outcome.state == CommandState::Cancelled),
+            view.outcomes.iter().any(|outcome| outcome.cancel_requested),
+        ),
+    };
+    if whole {
+        return Ok(ExitCode::AllAsWanted);
+    }
+    hint(if on_its_way {
+        "what is on its way ends cancelled only if the connection ends first; `wakemq show ID` tells"
     } else {
         "what an agent has, or what has ended, cannot be taken back"
     });
@@ -64,10 +138,14 @@ fn unknown_id(error: wakemq_publisher::ApiError) -> Failure {
 
 fn describe(view: &CommandView) -> Vec<String> {
     let slot = view.slot.as_ref().map_or("none", |slot| slot.as_str());
+    let target = match (&view.agent, &view.group) {
+        (Some(agent), _) => format!("agent:     {agent}"),
+        (None, path) => format!("group:     {}", path.as_ref().map_or("", group)),
+    };
     let mut lines = vec![
         format!("id:        {}", view.id),
         format!("kind:      {}", view.kind),
-        format!("agent:     {}", view.agent.as_ref().map_or("", |agent| agent.as_str())),
+        target,
         format!("slot:      {slot}"),
         format!("priority:  {}", format!("{:?}", view.priority).to_lowercase()),
         format!("by:        {}", plain(&view.by)),
@@ -77,8 +155,29 @@ fn describe(view: &CommandView) -> Vec<String> {
     if let Some(reason) = &view.reason {
         lines.push(format!("reason:    {}", plain(reason)));
     }
-    lines.extend(view.outcomes.iter().map(|outcome| format!("outcome:   {}", describe_outcome(outcome))));
+    if let Some(state) = view.state {
+        lines.push(format!("state:     {state}"));
+    }
+    if let Some(of) = view.counts {
+        lines.push(format!("agents:    {} ({})", of.total(), counts(of)));
+    }
+    let shown = view.outcomes.iter().take(SHOWN);
+    lines.extend(shown.map(|outcome| format!("outcome:   {}", describe_outcome(outcome))));
+    if view.outcomes.len() > SHOWN || view.next.is_some() {
+        lines.push(format!("outcome:   … and more: `wakemq show {} --outcomes` lists all", view.id));
+    }
+    let unknown = view.counts.map_or(0, |of| of.queued);
+    if unknown > 0 {
+        lines.push(format!("waiting:   {unknown}: `wakemq show {} --waiting` lists them", view.id));
+    }
     lines
+}
+
+/// Prints the counts that are not 0, the first in a command's life first.
+pub(crate) fn counts(of: Counts) -> String {
+    let words: Vec<_> =
+        of.iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}")).collect();
+    if words.is_empty() { "no agents".to_owned() } else { words.join(", ") }
 }
 
 /// Prints an outcome in one line.
@@ -171,5 +270,40 @@ mod tests {
              reason:    new policy\n\
              outcome:   pc-1: done since 1970-01-01T00:00:01Z"
         );
+    }
+
+    #[test]
+    fn a_command_for_a_group_is_described_by_counts() {
+        let mut view = CommandView {
+            id: CommandId::from_parts(1, &[0; 10]),
+            kind: Kind::Wake,
+            agent: None,
+            group: Some("paris".parse().unwrap()),
+            state: Some(CommandState::Queued),
+            counts: Some(Counts { queued: 2, done: 25, ..Counts::default() }),
+            next: None,
+            slot: None,
+            priority: Priority::Normal,
+            reason: None,
+            issued: Timestamp::from_unix_ms(0),
+            expires: Timestamp::from_unix_ms(60_000),
+            by: "op:console".into(),
+            outcomes: vec![outcome(CommandState::Done)],
+        };
+        let id = "00000000-0001-7000-8000-000000000000";
+        assert_eq!(
+            describe(&view)[8..].join("\n"),
+            format!(
+                "state:     queued\n\
+                 agents:    27 (2 queued, 25 done)\n\
+                 outcome:   pc-1: done since 1970-01-01T00:00:01Z\n\
+                 waiting:   2: `wakemq show {id} --waiting` lists them"
+            )
+        );
+        assert_eq!(describe(&view)[2], "group:     paris");
+        view.outcomes = vec![outcome(CommandState::Done); 25];
+        let lines = describe(&view);
+        assert_eq!(lines.iter().filter(|line| line.contains("pc-1")).count(), SHOWN);
+        assert!(lines.contains(&format!("outcome:   … and more: `wakemq show {id} --outcomes` lists all")));
     }
 }

@@ -71,6 +71,11 @@ impl From<ProfileError> for Failure {
             }
             ProfileError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
             ProfileError::Read { .. } => "the file must be readable to you, and to you alone".to_owned(),
+            ProfileError::Exists(_) => "give another file by --out".to_owned(),
+            ProfileError::Write { .. } => {
+                "see the directory and the disk; if the operator was created, revoke it and create it anew"
+                    .to_owned()
+            }
             ProfileError::Invalid { .. } => {
                 "compare it with DIR/operator.toml as `wakemqd init --data DIR` writes it".to_owned()
             }
@@ -127,6 +132,21 @@ impl From<ApiError> for Failure {
     }
 }
 
+/// Makes a failure of what the broker did not find, or did not do because of something else, with advice of its
+/// own.
+pub(crate) fn with_advice(error: ApiError, not_found: &str, conflict: &str) -> Failure {
+    let advice = match error.status() {
+        Some(404) => Some(not_found),
+        Some(409 | 422) => Some(conflict),
+        _ => None,
+    };
+    let mut failure = Failure::from(error);
+    if let Some(advice) = advice {
+        failure.hint = advice.to_owned();
+    }
+    failure
+}
+
 impl From<SubmitError> for Failure {
     fn from(error: SubmitError) -> Self {
         let (code, hint) = (code_of(&error), hint_for(&error));
@@ -152,11 +172,11 @@ pub(crate) fn hint_for(error: &SubmitError) -> &'static str {
         SubmitError::BadPayload(_) | SubmitError::Invalid(_) => {
             "see `wakemq wake --help` for what is allowed"
         }
-        SubmitError::Quota(_) => {
-            "wait until the agent has taken some, or `wakemq cancel` what it no longer needs"
-        }
+        SubmitError::Quota(_) => "wait until some were taken, or `wakemq cancel` what is no longer needed",
         SubmitError::IdConflict(_) => "submit again: a new id is chosen each time",
-        SubmitError::Refused { .. } => "`wakemq agents list` shows all agents; the broker's log says more",
+        SubmitError::Refused { .. } => {
+            "`wakemq agents list` and `wakemq groups list` show what there is; the broker's log says more"
+        }
         SubmitError::Unreachable(_) => HINT_REACH,
         SubmitError::TimedOut => {
             "give more time by --timeout; `wakemq show ID` tells what became of a command"

@@ -1,12 +1,11 @@
-//! `wakemq wake`: submits to all agents at once, and tells what became of each.
+//! `wakemq wake`: submits to all agents at once, and tells what became of each; or to a group.
 
 mod board;
+mod group;
 mod report;
 
-use std::io::BufRead as _;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -17,6 +16,8 @@ use wakemq_publisher::{Publisher, SubmitError, Verdict, Wanted, new_command_id};
 use crate::args::WakeArgs;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
+use crate::interrupt::interrupt;
+use crate::names::agents;
 use crate::output::{Out, complain, hint};
 use crate::progress::Progress;
 use board::{Board, Ending, News};
@@ -26,20 +27,18 @@ const NEWS_QUEUE: usize = 1_024;
 
 /// Wakes the agents, waits, and prints what became of them.
 pub(crate) async fn run(args: WakeArgs, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
+    if let Some(target) = args.group() {
+        return group::run(&args, target, profile, out).await;
+    }
     let agents = agents(&args.agents)?;
     let wanted = Wanted::from(args.wait);
     let limit = Duration::from_secs(args.timeout.into());
     let deadline = Instant::now() + limit;
     let mut board = Board::new(&agents, wanted, args.timeout)?;
 
-    let connected = tokio::select! {
-        connected = timeout_at(deadline, Publisher::connect(profile)) => connected,
-        _ = interrupt() => return Ok(ExitCode::Interrupted),
+    let Some(publisher) = connect(profile, args.timeout, deadline).await? else {
+        return Ok(ExitCode::Interrupted);
     };
-    let publisher = connected.map_err(|_| {
-        let error = anyhow::anyhow!("the broker cannot be reached within {} s", args.timeout);
-        Failure::new(ExitCode::Unreachable, error, "see that wakemqd runs, or give more time by --timeout")
-    })??;
 
     let interrupted = follow(&args, &publisher, &mut board, deadline, out).await?;
     publisher.close().await;
@@ -54,6 +53,23 @@ pub(crate) async fn run(args: WakeArgs, profile: &Profile, out: &mut Out) -> Res
         return Ok(ExitCode::Interrupted);
     }
     Ok(board.code())
+}
+
+/// Connects until the deadline; `None` if Ctrl-C came first.
+async fn connect(
+    profile: &Profile,
+    timeout_secs: u32,
+    deadline: Instant,
+) -> Result<Option<Publisher>, Failure> {
+    let connected = tokio::select! {
+        connected = timeout_at(deadline, Publisher::connect(profile)) => connected,
+        () = interrupt() => return Ok(None),
+    };
+    let publisher = connected.map_err(|_| {
+        let error = anyhow::anyhow!("the broker cannot be reached within {timeout_secs} s");
+        Failure::new(ExitCode::Unreachable, error, "see that wakemqd runs, or give more time by --timeout")
+    })??;
+    Ok(Some(publisher))
 }
 
 /// Submits and follows until each wait has ended; true if Ctrl-C ended it.
@@ -88,7 +104,7 @@ async fn follow(
                 }
             }
             () = progress.due() => {}
-            _ = &mut interrupt => {
+            () = &mut interrupt => {
                 for row in board.interrupt() {
                     if args.json {
                         out.json(&report::object(board, row))?;
@@ -123,8 +139,7 @@ async fn follow_one(
         return tell(News::Ended(Ending::Judged(Verdict::Reached))).await;
     }
     loop {
-        let known = submitted.outcome();
-        if let Some(outcome) = known {
+        if let Some(outcome) = submitted.outcome() {
             let verdict = wanted.judge(outcome.state);
             tell(News::Outcome(outcome)).await;
             if verdict != Verdict::Waiting {
@@ -156,68 +171,7 @@ fn submission(args: &WakeArgs) -> Submission {
     }
 }
 
-/// Resolves when the user presses Ctrl-C; never where that cannot be noticed, and then it ends the program.
-async fn interrupt() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::debug!(%error, "Ctrl-C cannot be noticed");
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Returns the agents of the command line, and of standard input for each `-`; each agent once.
-fn agents(words: &[String]) -> Result<Vec<AgentId>, Failure> {
-    let mut texts = Vec::new();
-    for word in words {
-        if word == "-" {
-            for line in std::io::stdin().lock().lines() {
-                let line = line
-                    .context("cannot read standard input")
-                    .map_err(|error| Failure::usage(error, "`-` reads agents, one a line"))?;
-                texts.push(line.trim().to_owned());
-            }
-        } else {
-            texts.push(word.clone());
-        }
-    }
-    let mut seen = std::collections::HashSet::new();
-    let mut agents = Vec::new();
-    for text in texts.iter().filter(|text| !text.is_empty()) {
-        let agent: AgentId = text.parse().map_err(|error: wakemq_protocol::ParseIdError| {
-            Failure::usage(
-                anyhow::Error::new(error).context(format!("{text:?}")),
-                "an agent is named by 1 to 64 of A-Z a-z 0-9 . _ -; `wakemq agents list` shows all agents",
-            )
-        })?;
-        if seen.insert(agent.clone()) {
-            agents.push(agent);
-        }
-    }
-    if agents.is_empty() {
-        return Err(Failure::usage(anyhow::anyhow!("no agent to wake"), "name one, or one a line for `-`"));
-    }
-    Ok(agents)
-}
-
 /// Chooses an id for each agent before anything is sent, so that it can be told whatever happens.
 fn choose_id() -> Result<wakemq_protocol::CommandId, Failure> {
     new_command_id().ok_or_else(|| SubmitError::NoRandomness.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_agent_is_woken_once_in_the_order_given() {
-        let words = ["b", "a", "B", "c"].map(str::to_owned);
-        let names: Vec<_> = agents(&words).unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["b", "a", "c"]);
-    }
-
-    #[test]
-    fn what_is_no_agent_is_a_matter_of_usage() {
-        let failure = agents(&["a b".to_owned()]).unwrap_err();
-        assert_eq!(failure.code, ExitCode::Usage);
-        assert!(failure.to_string().starts_with("error: \"a b\": not a valid agent id"), "{failure}");
-    }
 }
