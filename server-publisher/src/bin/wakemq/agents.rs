@@ -11,6 +11,7 @@ use crate::failure::{Failure, with_advice};
 use crate::listing::{Listing, PAGE, follow};
 use crate::names::agents;
 use crate::output::{Out, complain, hint, say};
+use crate::progress::Progress;
 use crate::text::{group, plain};
 
 /// Agents that a question names.
@@ -117,7 +118,7 @@ pub(crate) async fn move_to(
 ) -> Result<ExitCode, Failure> {
     let agents = agents(words)?;
     let mut management = Management::new(profile)?;
-    let mut tally = Tally::default();
+    let mut tally = Tally::of(agents.len());
     for agent in &agents {
         tally.take(agent, management.move_agent(agent, to.clone()).await)?;
     }
@@ -132,7 +133,7 @@ pub(crate) async fn revoke(words: &[String], yes: bool, profile: &Profile) -> Re
         return Ok(ExitCode::SomeNot);
     }
     let mut management = Management::new(profile)?;
-    let mut tally = Tally::default();
+    let mut tally = Tally::of(agents.len());
     for agent in &agents {
         tally.take(agent, management.revoke_agent(agent).await)?;
     }
@@ -149,20 +150,27 @@ fn question(agents: &[AgentId]) -> String {
 }
 
 /// What became of many agents.
-#[derive(Default)]
 struct Tally {
+    all: usize,
     done: usize,
+    progress: Progress,
     codes: Vec<ExitCode>,
     hints: Vec<String>,
 }
 
 impl Tally {
+    fn of(all: usize) -> Self {
+        Self { all, done: 0, progress: Progress::new(), codes: Vec::new(), hints: Vec::new() }
+    }
+
     /// Counts what became of one. An error that all others would meet too ends it all.
     fn take(&mut self, agent: &AgentId, result: Result<(), ApiError>) -> Result<(), Failure> {
         let Err(error) = result else {
             self.done += 1;
+            self.progress.show(|| format!("{} of {}", self.done, self.all));
             return Ok(());
         };
+        self.progress.clear();
         let for_all = error.status().is_none() || error.status() == Some(401) || error.is_unreachable();
         let mut failure = unknown(error);
         if for_all {
@@ -178,7 +186,8 @@ impl Tally {
         Ok(())
     }
 
-    fn end(self, what: &str) -> ExitCode {
+    fn end(mut self, what: &str) -> ExitCode {
+        self.progress.clear();
         say(&format!("{} {what}", count(self.done)));
         if !self.hints.is_empty() {
             hint(&self.hints.join("; "));

@@ -123,6 +123,8 @@ impl From<ApiError> for Failure {
             Some(401) => (ExitCode::NotAllowed, HINT_CREDENTIALS),
             Some(403) => (ExitCode::NotAllowed, HINT_RIGHTS),
             Some(404) => (ExitCode::SomeNot, "see the spelling; `wakemq agents list` shows all agents"),
+            Some(409 | 422) => (ExitCode::SomeNot, "change what the broker names, and try again"),
+            Some(429) => (ExitCode::SomeNot, "wait a few minutes, and try again"),
             _ if error.is_busy() => (ExitCode::SomeNot, "wait until the other import has ended"),
             _ if certificate => (ExitCode::Unreachable, HINT_CERTIFICATE),
             _ if error.is_unreachable() => (ExitCode::Unreachable, HINT_REACH),

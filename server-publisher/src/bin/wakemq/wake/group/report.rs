@@ -39,7 +39,9 @@ pub(super) struct NotAsWanted {
 /// be shown.
 pub(super) async fn rest(wake: &Wake, management: &mut Management) -> Rest {
     let mut rest = Rest::default();
-    if wake.reached() < wake.total() {
+    // A broker that could not be reached all the time is not waited for once more.
+    let unreachable = matches!(&wake.ending, Ending::NotFollowed(error) if error.is_unreachable());
+    if wake.reached() < wake.total() && !unreachable {
         rest.error = collect(wake, management, &mut rest.agents).await.err();
     }
     rest
