@@ -26,6 +26,7 @@ use wakemq_publisher::{Management, Publisher, load_profile};
 use crate::agents::Home;
 use crate::medium::{self, Full};
 use crate::raw::Client;
+use crate::scrape::Scrape;
 use crate::wait::within;
 
 /// How many bytes an in-memory stream holds in each direction.
@@ -102,6 +103,11 @@ impl InProcessBroker {
     /// Returns where it listens for administrators.
     pub fn admin(&self) -> Result<SocketAddr> {
         self.broker.admin_addrs().first().copied().context("it has no admin door")
+    }
+
+    /// Returns what is counted at the moment.
+    pub fn scrape(&self) -> Result<Scrape> {
+        Scrape::read(&self.broker.engine().measure()?)
     }
 
     /// Returns the path of the CA.

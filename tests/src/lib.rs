@@ -17,4 +17,5 @@ pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod raw;
+pub mod scrape;
 pub mod wait;

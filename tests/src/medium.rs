@@ -15,14 +15,24 @@ use wakemq_protocol::Timestamp;
 /// What a full disk says: ENOSPC.
 const NO_SPACE: i32 = 28;
 
-/// Whether the medium takes writes.
+/// Whether the medium takes writes, and is there at all.
 #[derive(Debug, Clone, Default)]
-pub struct Full(Arc<AtomicBool>);
+pub struct Full(Arc<AtomicBool>, Arc<AtomicBool>);
 
 impl Full {
     /// Makes the medium full, or gives it room again.
     pub fn set(&self, full: bool) {
         self.0.store(full, Ordering::SeqCst);
+    }
+
+    /// Takes the medium away, for reading too, or gives it back.
+    pub fn lose(&self, lost: bool) {
+        self.1.store(lost, Ordering::SeqCst);
+        self.set(lost);
+    }
+
+    fn check_read(&self) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(io::Error::other("the medium is gone")) } else { Ok(()) }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -38,10 +48,12 @@ struct Medium {
 
 impl StorageBackend for Medium {
     fn len(&self) -> io::Result<u64> {
+        self.full.check_read()?;
         self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.full.check_read()?;
         self.file.read(offset, out)
     }
 

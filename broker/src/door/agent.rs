@@ -109,6 +109,7 @@ impl<S: Io> Connection<S> {
         while let Some(action) = self.session.poll_action() {
             match action {
                 AgentAction::Send(packet) => {
+                    self.door.count_sent(&packet);
                     if let Err(end) = self.wire.send(&packet) {
                         return ControlFlow::Break(end.into());
                     }

@@ -25,11 +25,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use wakemq_core::End;
 use wakemq_core::login::Grants;
-use wakemq_core::packet::ReasonCode;
+use wakemq_core::packet::{ReasonCode, ServerPacket};
 
 use crate::engine::Engine;
 use crate::http::Http;
-use crate::metrics::{Metrics, Refused};
+use crate::metrics::{Metrics, PublishRefused, Refused};
 use crate::transport::stream::TlsStream;
 
 pub(crate) use listener::listen;
@@ -191,6 +191,15 @@ impl Door {
 
     fn metrics(&self) -> &Metrics {
         self.engine.metrics()
+    }
+
+    /// Counts what a packet says that is about to be sent.
+    fn count_sent(&self, packet: &ServerPacket) {
+        if let ServerPacket::PubAck { reason, .. } = packet
+            && reason.is_error()
+        {
+            self.metrics().publishes_refused.of(PublishRefused::of(*reason)).inc();
+        }
     }
 
     fn places(&self, serves: Serves) -> &Arc<listener::Places> {

@@ -146,6 +146,7 @@ impl<S: Io> Connection<S> {
     }
 
     fn send(&mut self, packet: &wakemq_core::packet::ServerPacket) -> ControlFlow<Ending> {
+        self.door.count_sent(packet);
         if let Err(end) = self.wire.send(packet) {
             return ControlFlow::Break(end.into());
         }

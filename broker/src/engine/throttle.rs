@@ -63,3 +63,61 @@ impl Engine {
         tracing::warn!(%address, wrong, "this address keeps giving wrong secrets; its refusals are delayed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::engine::Advertise;
+    use crate::store;
+
+    fn engine() -> Arc<Engine> {
+        let advertise = Advertise { endpoints: Vec::new(), ca: None };
+        Arc::new(Engine::new(store::memory(), Clock::start(), advertise, Arc::default()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fourth_wrong_secret_waits_a_second_and_nobody_else_does() {
+        let (engine, draining) = (engine(), watch::Sender::new(false));
+        let [bad, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        let began = Instant::now();
+        for secs in [0, 0, 0, 1, 3, 7] {
+            assert_eq!(engine.wrong_secret(bad, &draining.subscribe()).await, Answer::Refuse);
+            assert_eq!(began.elapsed().as_secs(), secs);
+        }
+        let began = Instant::now();
+        assert_eq!(engine.wrong_secret(other, &draining.subscribe()).await, Answer::Refuse);
+        assert!(began.elapsed().is_zero());
+        assert_eq!(engine.metrics().wrong_secrets.of(WrongSecret::AtOnce).get(), 4);
+        assert_eq!(engine.metrics().wrong_secrets.of(WrongSecret::Delayed).get(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_wait_that_one_more_is_not_answered_and_none_waits_for_a_broker_that_stops() {
+        let (engine, draining) = (engine(), watch::Sender::new(false));
+        let bad = "192.0.2.1".parse().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..19 {
+            let (engine, draining) = (engine.clone(), draining.subscribe());
+            waiting.push(tokio::spawn(async move { engine.wrong_secret(bad, &draining).await }));
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(engine.wrong_secret(bad, &draining.subscribe()).await, Answer::Withhold);
+        assert_eq!(engine.metrics().wrong_secrets.of(WrongSecret::Withheld).get(), 1);
+
+        // One that gives up makes room for the next.
+        waiting.pop().unwrap().abort();
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        draining.send_replace(true);
+        assert_eq!(engine.wrong_secret(bad, &draining.subscribe()).await, Answer::Refuse);
+        for one in waiting {
+            assert_eq!(one.await.unwrap(), Answer::Refuse);
+        }
+        assert!(began.elapsed().is_zero());
+    }
+}

@@ -147,11 +147,23 @@ label! {
 }
 
 label! {
-    /// Why a command was not accepted.
+    /// Why a publication was refused in its PUBACK.
+    PublishRefused("reason") {
+        /// Its topic is not the client's, or the operator may not do this.
+        NotAllowed = "not_allowed",
+        /// Its payload cannot be read.
+        Payload = "payload",
+        /// Too much is pending.
+        Quota = "quota",
+        /// None of these.
+        Other = "other",
+    }
+}
+
+label! {
+    /// Why the engine did not accept a command.
     SubmissionRefused("reason") {
-        /// It cannot be read, or a value in it is not allowed.
-        Invalid = "invalid",
-        /// The operator may not command the target, or nobody may ask for this.
+        /// The operator may not command the target.
         NotAllowed = "not_allowed",
         /// There is no such agent or group.
         UnknownTarget = "unknown_target",
@@ -255,6 +267,13 @@ const ENDED: &[(ReasonCode, Ended)] = &[
     (ReasonCode::ServerShuttingDown, Ended::Draining),
 ];
 
+/// What a refused publication counts as; every other reason is [`PublishRefused::Other`].
+const PUBLISH_REFUSED: &[(ReasonCode, PublishRefused)] = &[
+    (ReasonCode::NotAuthorized, PublishRefused::NotAllowed),
+    (ReasonCode::PayloadFormatInvalid, PublishRefused::Payload),
+    (ReasonCode::QuotaExceeded, PublishRefused::Quota),
+];
+
 fn look_up<T: Copy>(table: &[(ReasonCode, T)], reason: ReasonCode, other: T) -> T {
     table.iter().find(|(known, _)| *known == reason).map_or(other, |(_, value)| *value)
 }
@@ -270,6 +289,13 @@ impl Ended {
     /// Returns what an end for this reason counts as.
     pub fn of(reason: ReasonCode) -> Self {
         look_up(ENDED, reason, Self::Other)
+    }
+}
+
+impl PublishRefused {
+    /// Returns what a publication that was refused with this reason counts as.
+    pub fn of(reason: ReasonCode) -> Self {
+        look_up(PUBLISH_REFUSED, reason, Self::Other)
     }
 }
 
@@ -305,6 +331,7 @@ mod tests {
         check::<Refused>();
         check::<WrongSecret>();
         check::<Ended>();
+        check::<PublishRefused>();
         check::<SubmissionRefused>();
         check::<ReceiptFate>();
         check::<Dropped>();

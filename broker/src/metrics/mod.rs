@@ -18,8 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use wakemq_protocol::CommandState;
 
 pub use labels::{
-    Admitted, Connection, Dropped, Ended, Label, ReceiptFate, Refused, StatusClass, SubmissionRefused,
-    WrongSecret,
+    Admitted, Connection, Dropped, Ended, Label, PublishRefused, ReceiptFate, Refused, StatusClass,
+    SubmissionRefused, WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -51,7 +51,9 @@ pub struct Metrics {
     pub command_changes: Counters<CommandState>,
     /// Changes of state of commands for groups as a whole.
     pub group_command_changes: Counters<CommandState>,
-    /// Commands that were not accepted.
+    /// Publications that were refused in their PUBACK.
+    pub publishes_refused: Counters<PublishRefused>,
+    /// Commands that the engine did not accept.
     pub submissions_refused: Counters<SubmissionRefused>,
     /// Receipts of agents.
     pub receipts: Counters<ReceiptFate>,
@@ -120,10 +122,15 @@ impl Metrics {
                 "group_command_changes",
                 "Changes of state of commands for groups as a whole",
             ),
+            publishes_refused: Counters::new(
+                r,
+                "publishes_refused",
+                "Publications that were refused in their PUBACK",
+            ),
             submissions_refused: Counters::new(
                 r,
                 "submissions_refused",
-                "Commands that were not accepted, over MQTT or HTTP",
+                "Commands that the engine did not accept, over MQTT or HTTP",
             ),
             receipts: Counters::new(r, "receipts", "Receipts of agents"),
             events_published: counter(r, "events_published", "Events that were given to the bus"),

@@ -8,6 +8,7 @@ use wakemq_link::http::Method;
 use wakemq_protocol::{AgentId, CommandState, Kind, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::agents::status;
+use wakemq_tests::clock::SetClock;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Login, Packet, Property, Version};
 use wakemq_tests::wait::{LIMIT, within};
@@ -33,7 +34,8 @@ async fn refusal(broker: &InProcessBroker, login: &Login) -> Result<Option<u8>> 
 
 #[tokio::test]
 async fn a_wrong_secret_is_told_and_never_a_silent_close() -> Result<()> {
-    let broker = InProcessBroker::start(Injected::default()).await?;
+    let time = SetClock::start();
+    let broker = InProcessBroker::start(Injected { clock: time.clock(), ..Injected::default() }).await?;
     let made = broker.import(&["pc-1", "pc-2"]).await?;
     let operator = broker.profile()?.secret;
     let wrong = wakemq_protocol::Secret::from_random(wakemq_protocol::SecretKind::Agent, &[3; 32]);
@@ -48,6 +50,8 @@ async fn a_wrong_secret_is_told_and_never_a_silent_close() -> Result<()> {
         ("op:nobody", operator.expose()),
         ("admin", operator.expose()),
     ] {
+        // Long enough for the wrong secrets before to be forgotten.
+        time.pass(600_000);
         let login = |version| Login::new(version, user, password);
         assert_eq!(refusal(&broker, &login(Version::V5)).await?, Some(0x86), "{user}");
         let told = refusal(&broker, &login(Version::V4)).await?;
