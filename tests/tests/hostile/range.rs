@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use wakemq_broker::registry::Live;
-use wakemq_protocol::{Kind, Submission};
+use wakemq_protocol::{AgentId, Kind, Submission};
 use wakemq_publisher::{Publisher, Verdict as Reached, Wanted};
 use wakemq_tests::broker::client_tls;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
@@ -225,7 +225,7 @@ impl Range {
         let mut witness = self.witness.lock().await;
         let witness = &mut *witness;
         let began = Instant::now();
-        let agent = WITNESS.parse()?;
+        let agent: AgentId = WITNESS.parse()?;
         let submitted = witness.publisher.submit(&agent, Submission::new(Kind::Wake));
         let mut sent = within("the witness's wake to be accepted", submitted).await??;
         let (packet_id, _) = witness.agent.command().await.context("the witness was disturbed")?;
