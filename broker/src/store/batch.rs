@@ -1,12 +1,12 @@
 //! A batch: calls that are run in one write transaction and share its flush.
 
 use tokio::sync::oneshot;
-use wakemq_protocol::CommandId;
+use wakemq_protocol::{CommandId, CommandState, Outcome};
 
 use super::StoreError;
 use super::claims::{Claims, Effect, Shard};
 use super::kv::{Pair, ReadKv, Table, WriteKv};
-use super::rows::{self, Row};
+use super::rows::{self, Record, Row};
 
 /// The running batch, as the semantics see it.
 pub(super) struct Batch<'a> {
@@ -41,10 +41,43 @@ impl<'a> Batch<'a> {
         before: &Row,
         after: &Row,
     ) -> Result<(), StoreError> {
-        shard.mark_busy(id);
-        let over = !after.is_pending();
-        self.effects.push(Effect::Changed { agent_key: after.agent.key(), id, over });
+        let agent_key = after.agent.key();
+        shard.mark_busy(&agent_key, id);
+        self.effects.push(Effect::Changed { agent_key, id, over: !after.is_pending() });
         rows::replace_command(self, id, Some(before), Some(after))
+    }
+
+    /// Accepts a command for a group.
+    pub(super) fn insert_record(&mut self, id: CommandId, record: &Record) -> Result<(), StoreError> {
+        rows::replace_record(self, id, None, Some(record))
+    }
+
+    /// Changes a command for a group as a whole.
+    pub(super) fn change_record(
+        &mut self,
+        id: CommandId,
+        before: &Record,
+        after: &Record,
+    ) -> Result<(), StoreError> {
+        self.claims.mark_ending(id);
+        self.effects.push(Effect::Ending { id });
+        rows::replace_record(self, id, Some(before), Some(after))
+    }
+
+    /// Changes what became of a command for a group at one agent; `shard` is the agent's.
+    pub(super) fn change_outcome(
+        &mut self,
+        shard: &mut Shard,
+        id: CommandId,
+        before: Option<&Outcome>,
+        after: &Outcome,
+    ) -> Result<(), StoreError> {
+        let agent_key = after.agent.key();
+        shard.mark_busy(&agent_key, id);
+        rows::replace_outcome(self, id, &agent_key, before, after)?;
+        let over = after.state != CommandState::Queued;
+        self.effects.push(Effect::Changed { agent_key, id, over });
+        Ok(())
     }
 
     /// Notes what is to be done in the claims when the batch is resolved.

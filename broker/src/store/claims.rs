@@ -4,13 +4,17 @@
 //! every command that it changes as *busy*, under the lock of the agent's shard; the mark stays until the change
 //! is committed and visible, or has failed. Whoever hands commands out takes the lock **first** and the snapshot
 //! second, and gives nothing that is busy: either the mark is still there, or the snapshot has the change.
+//!
+//! A command for a group ends as a whole, without the writer going through the shards of its agents. Those ends have
+//! a mark of their own, behind a lock that everybody who hands commands out shares from before the snapshot until it
+//! is noted what is carried; it is taken after the lock of a shard, never before.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
-use wakemq_protocol::{CommandId, Timestamp};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+use wakemq_protocol::{CommandId, Slot, Timestamp};
 
 use super::Epoch;
 
@@ -21,14 +25,16 @@ pub(super) struct Claims {
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
     epochs: AtomicU64,
+    /// Commands for groups that the running batch ends.
+    ending: RwLock<HashSet<CommandId>>,
 }
 
 /// The claims of some of the agents.
 #[derive(Default)]
 pub(super) struct Shard {
     held: HashMap<Box<str>, Held>,
-    /// Commands that the running batch changes.
-    busy: HashSet<CommandId>,
+    /// Commands that the running batch changes, by agent.
+    busy: HashMap<Box<str>, HashSet<CommandId>>,
 }
 
 struct Held {
@@ -37,12 +43,14 @@ struct Held {
 }
 
 /// A command that a connection carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Carried {
     pub(super) id: CommandId,
     pub(super) since: Timestamp,
-    /// It is in no inbox.
+    /// It is the agent's own, and in no inbox.
     pub(super) live: bool,
+    /// Gives nothing else meanwhile.
+    pub(super) slot: Option<Slot>,
 }
 
 /// What the running batch did, to be completed or undone when it is known whether it was committed.
@@ -52,6 +60,8 @@ pub(super) enum Effect {
     Changed { agent_key: String, id: CommandId, over: bool },
     /// A command is carried from its acceptance on.
     Carried { agent_key: String, id: CommandId },
+    /// A command for a group was changed as a whole.
+    Ending { id: CommandId },
     /// The agent was revoked.
     Revoked { agent_key: String },
 }
@@ -62,6 +72,7 @@ impl Default for Claims {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             epochs: AtomicU64::new(0),
+            ending: RwLock::default(),
         }
     }
 }
@@ -89,13 +100,32 @@ impl Claims {
         shard.held.remove(agent_key).map(|held| held.carried)
     }
 
+    /// Keeps commands for groups from ending while some are handed out; taken after a shard.
+    pub(super) fn ending(&self) -> RwLockReadGuard<'_, HashSet<CommandId>> {
+        self.ending.read()
+    }
+
+    /// Marks a command for a group as changed by the running batch: nobody begins to carry it.
+    pub(super) fn mark_ending(&self, id: CommandId) {
+        self.ending.write().insert(id);
+    }
+
+    /// Counts the connections that carry a command for a group; no shard may be locked by the caller.
+    pub(super) fn carriers(&self, id: CommandId) -> u64 {
+        let carriers = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            shard.held.values().filter(|held| held.carried.iter().any(|carried| carried.id == id)).count()
+        };
+        self.shards.iter().map(carriers).sum::<usize>() as u64
+    }
+
     /// Completes, or undoes, what a batch did.
     pub(super) fn resolve(&self, effects: Vec<Effect>, committed: bool) {
         for effect in effects {
             match effect {
                 Effect::Changed { agent_key, id, over } => {
                     let mut shard = self.shard(&agent_key);
-                    shard.busy.remove(&id);
+                    shard.unmark_busy(&agent_key, id);
                     if committed && over {
                         shard.drop_carried(&agent_key, id);
                     }
@@ -105,6 +135,9 @@ impl Claims {
                 }
                 Effect::Revoked { agent_key } if committed => {
                     self.shard(&agent_key).held.remove(&*agent_key);
+                }
+                Effect::Ending { id } => {
+                    self.ending.write().remove(&id);
                 }
                 Effect::Carried { .. } | Effect::Revoked { .. } => {}
             }
@@ -141,13 +174,22 @@ impl Shard {
     }
 
     /// Tells whether the running batch changes a command.
-    pub(super) fn is_busy(&self, id: CommandId) -> bool {
-        self.busy.contains(&id)
+    pub(super) fn is_busy(&self, agent_key: &str, id: CommandId) -> bool {
+        self.busy.get(agent_key).is_some_and(|busy| busy.contains(&id))
     }
 
     /// Marks a command as changed by the running batch.
-    pub(super) fn mark_busy(&mut self, id: CommandId) {
-        self.busy.insert(id);
+    pub(super) fn mark_busy(&mut self, agent_key: &str, id: CommandId) {
+        self.busy.entry(agent_key.into()).or_default().insert(id);
+    }
+
+    fn unmark_busy(&mut self, agent_key: &str, id: CommandId) {
+        if let Some(busy) = self.busy.get_mut(agent_key) {
+            busy.remove(&id);
+            if busy.is_empty() {
+                self.busy.remove(agent_key);
+            }
+        }
     }
 
     fn drop_carried(&mut self, agent_key: &str, id: CommandId) {

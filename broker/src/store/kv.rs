@@ -12,6 +12,12 @@ pub(super) enum Table {
     Meta,
     /// Agents by key.
     Agents,
+    /// When agents were last seen, and what they told of themselves, by key.
+    Seen,
+    /// Groups by path, with the number of agents in each subtree.
+    Groups,
+    /// The agents of each group, by path and key.
+    Members,
     /// Whom a secret belongs to, by its hash.
     Secrets,
     /// Operators by name.
@@ -20,32 +26,54 @@ pub(super) enum Table {
     Tokens,
     /// Who used a token, by the hashes of token and secret.
     Uses,
-    /// Commands by id.
+    /// When tokens are forgotten, by that time and their hashes.
+    TokenForget,
+    /// Commands for single agents by id.
     Commands,
     /// Pending commands by agent, priority and sequence number.
     Inbox,
+    /// Commands for groups by id.
+    Records,
+    /// Live commands for groups by path, priority and sequence number.
+    Live,
+    /// What became of commands for groups at single agents, by id and the agent's key.
+    Outcomes,
+    /// How many agents are in each state, as far as [`Table::Outcomes`] has them, by id.
+    Counts,
     /// Pending commands by the time at which they expire.
     Expiry,
     /// All commands by the time at which they are forgotten.
     Forget,
-    /// Pending commands that end when no connection carries them any more, by id.
+    /// Pending commands that end when no connection carries them any more, by id, and by agent where they are for
+    /// a group.
     Loose,
+    /// The audit trail by number.
+    Audit,
 }
 
 impl Table {
     /// All tables, each at the place of its number.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Meta,
         Self::Agents,
+        Self::Seen,
+        Self::Groups,
+        Self::Members,
         Self::Secrets,
         Self::Operators,
         Self::Tokens,
         Self::Uses,
+        Self::TokenForget,
         Self::Commands,
         Self::Inbox,
+        Self::Records,
+        Self::Live,
+        Self::Outcomes,
+        Self::Counts,
         Self::Expiry,
         Self::Forget,
         Self::Loose,
+        Self::Audit,
     ];
 
     /// Returns the name under which the table is kept.
@@ -53,15 +81,24 @@ impl Table {
         match self {
             Self::Meta => "meta",
             Self::Agents => "agents",
+            Self::Seen => "seen",
+            Self::Groups => "groups",
+            Self::Members => "members",
             Self::Secrets => "secrets",
             Self::Operators => "operators",
             Self::Tokens => "tokens",
             Self::Uses => "uses",
+            Self::TokenForget => "token_forget",
             Self::Commands => "commands",
             Self::Inbox => "inbox",
+            Self::Records => "records",
+            Self::Live => "live",
+            Self::Outcomes => "outcomes",
+            Self::Counts => "counts",
             Self::Expiry => "expiry",
             Self::Forget => "forget",
             Self::Loose => "loose",
+            Self::Audit => "audit",
         }
     }
 }

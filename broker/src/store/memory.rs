@@ -35,10 +35,13 @@ struct Draft {
 impl Memory {
     /// Makes an empty store.
     pub(super) fn create(claims: Arc<Claims>) -> Self {
-        let mut tables = Tables::default();
-        let (key, value) = rows::format_line();
-        tables.0[Table::Meta as usize].insert(key.into(), value.into());
-        Self { tables: RwLock::new(Arc::new(tables)), writing: Mutex::new(()), claims }
+        let memory = Self { tables: RwLock::default(), writing: Mutex::new(()), claims };
+        let mut draft = memory.draft();
+        // A draft in memory takes everything.
+        if rows::write_first(&mut draft).is_ok() {
+            memory.publish(draft);
+        }
+        memory
     }
 
     fn draft(&self) -> Draft {

@@ -126,13 +126,18 @@ impl<B: Backend> Store for SharedStore<B> {
         let agent_key = agent.key();
         Box::pin(self.read(move |backend| {
             let mut shard = self.claims.shard(&agent_key);
-            backend.read(|kv| logic::take(&mut shard, kv, &agent_key, epoch, max, now))
+            let ending = self.claims.ending();
+            backend.read(|kv| logic::take(&mut shard, &ending, kv, &agent_key, epoch, max, now))
         }))
     }
 
-    fn command(&self, id: CommandId, _outcomes: Outcomes) -> StoreFuture<'_, Option<CommandRow>> {
+    fn command(&self, id: CommandId, outcomes: Outcomes) -> StoreFuture<'_, Option<CommandRow>> {
         Box::pin(self.read(move |backend| {
-            logic::look_up(&self.claims, id, |id| backend.read(|kv| rows::command(kv, id)))
+            let own = logic::look_up(&self.claims, id, |id| backend.read(|kv| rows::command(kv, id)))?;
+            if own.is_some() {
+                return Ok(own);
+            }
+            logic::look_up_record(&self.claims, id, &outcomes, |work| backend.read(work))
         }))
     }
 
@@ -182,11 +187,25 @@ impl<B: Backend> Store for SharedStore<B> {
                 Query::Agents { after, scope, max } => {
                     backend.read(|kv| logic::agents(kv, after.as_ref(), scope, *max))?
                 }
-                Query::Groups { .. } => return Ok(Rows::Groups(Vec::new())),
-                Query::Operators { .. } => return Ok(Rows::Operators(Vec::new())),
-                Query::Tokens { .. } => return Ok(Rows::Tokens(Vec::new())),
-                Query::Audit { .. } => return Ok(Rows::Audit { entries: Vec::new(), next: None }),
-                Query::Waiting { .. } => return Ok(Rows::Waiting { agents: Vec::new(), next: None }),
+                Query::Groups { after, scope, max } => {
+                    return backend
+                        .read(|kv| logic::groups(kv, after.as_ref(), scope, *max))
+                        .map(Rows::Groups);
+                }
+                Query::Operators { after, scope, max } => {
+                    let read = |kv: &dyn ReadKv| logic::operators(kv, after.as_ref(), scope, *max);
+                    return backend.read(read).map(Rows::Operators);
+                }
+                Query::Tokens { after, scope, max } => {
+                    let read = |kv: &dyn ReadKv| logic::tokens(kv, after.as_deref(), scope, *max);
+                    return backend.read(read).map(Rows::Tokens);
+                }
+                Query::Audit { since, after, scope, max } => {
+                    return backend.read(|kv| logic::audit(kv, *since, *after, scope, *max));
+                }
+                Query::Waiting { id, after, max } => {
+                    return backend.read(|kv| logic::waiting(kv, *id, after.as_ref(), *max));
+                }
                 Query::Health => {
                     backend.read(|kv| rows::check_format(kv))?;
                     return Ok(Rows::Healthy);

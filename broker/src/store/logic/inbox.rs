@@ -1,18 +1,20 @@
 //! Handing out commands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wakemq_protocol::{Command, CommandId, Slot, Timestamp};
 
 use super::lifecycle::due;
 use crate::store::claims::{Carried, Shard};
 use crate::store::kv::ReadKv;
-use crate::store::rows::{self, Entry, Row};
+use crate::store::rows::{self, Entry, Record, Row};
 use crate::store::{Epoch, InboxPage, StoreError};
 
-/// Takes the next commands of an inbox; `kv` is a snapshot that is younger than the lock on `shard`.
+/// Takes the next commands of an inbox, the agent's own and its groups'; `kv` is a snapshot that is younger than the
+/// locks on `shard` and `ending`.
 pub(in crate::store) fn take(
     shard: &mut Shard,
+    ending: &HashSet<CommandId>,
     kv: &dyn ReadKv,
     agent_key: &str,
     epoch: Epoch,
@@ -22,62 +24,101 @@ pub(in crate::store) fn take(
     if shard.epoch(agent_key) != Some(epoch) {
         return Ok(InboxPage { commands: Vec::new(), stale: true });
     }
-    let entries = rows::inbox(kv, agent_key)?;
-    let slots = slots(shard, agent_key, &entries);
+    let lines = lines(kv, agent_key)?;
+    let held = |id| shard.is_busy(agent_key, id) || ending.contains(&id);
+    let slots = slots(shard, agent_key, &lines, held, now);
     let mut taken = Vec::new();
-    for entry in &entries {
+    for Line { entry, .. } in &lines {
         if taken.len() >= max {
             break;
         }
         let free = entry.slot.as_ref().is_none_or(|slot| slots.get(slot) == Some(&Some(entry.sequence)));
         if !free
-            || shard.is_busy(entry.id)
+            || held(entry.id)
             || shard.carried_since(agent_key, entry.id).is_some()
             || due(entry.cancel_requested, false, entry.expires, now).is_some()
         {
             continue;
         }
-        let row = rows::command(kv, entry.id)?
-            .ok_or_else(|| StoreError::Damaged(format!("command {} of an inbox is missing", entry.id)))?;
-        taken.push((entry.id, row));
+        taken.push((read(kv, entry, now)?, entry.slot.clone()));
     }
     // Only now, so that a page that could not be read is carried by nobody.
     let commands = taken
         .into_iter()
-        .map(|(id, row)| {
-            shard.carry(agent_key, Carried { id, since: now, live: false });
-            to_agent(id, row, now)
+        .map(|(command, slot)| {
+            shard.carry(agent_key, Carried { id: command.id, since: now, live: false, slot });
+            command
         })
         .collect();
     Ok(InboxPage { commands, stale: false })
 }
 
-/// Finds the sequence number that may go out of each slot: the newest, or none if one is on its way.
-fn slots<'a>(shard: &Shard, agent_key: &str, entries: &'a [Entry]) -> HashMap<&'a Slot, Option<u64>> {
-    let mut slots = HashMap::new();
-    for entry in entries {
+/// A line of the agent's own inbox, or of one of its groups.
+struct Line {
+    entry: Entry,
+    is_record: bool,
+}
+
+/// Reads all lines for an agent, in order of priority, then acceptance.
+fn lines(kv: &dyn ReadKv, agent_key: &str) -> Result<Vec<Line>, StoreError> {
+    let own = rows::inbox(kv, agent_key)?.into_iter();
+    let mut lines: Vec<_> = own.map(|entry| Line { entry, is_record: false }).collect();
+    if let Some(agent) = rows::agent(kv, agent_key)? {
+        let records = rows::open_records(kv, &agent)?.into_iter();
+        lines.extend(records.map(|(_, entry)| Line { entry, is_record: true }));
+    }
+    lines.sort_by_key(|Line { entry, .. }| (std::cmp::Reverse(entry.priority), entry.sequence));
+    Ok(lines)
+}
+
+/// Finds the sequence number that may go out of each slot: the newest, or none if one is on its way. Where a command
+/// for a group takes part, one that has expired stands in nobody's way.
+fn slots(
+    shard: &Shard,
+    agent_key: &str,
+    lines: &[Line],
+    held: impl Fn(CommandId) -> bool,
+    now: Timestamp,
+) -> HashMap<Slot, Option<u64>> {
+    let with_records: HashSet<&Slot> =
+        lines.iter().filter(|line| line.is_record).filter_map(|line| line.entry.slot.as_ref()).collect();
+    let mut slots: HashMap<Slot, Option<u64>> = HashMap::new();
+    for Line { entry, .. } in lines {
         let Some(slot) = &entry.slot else { continue };
-        let newest = slots.entry(slot).or_insert(Some(0));
-        if shard.carried_since(agent_key, entry.id).is_some() || shard.is_busy(entry.id) {
+        let is_over = due(entry.cancel_requested, false, entry.expires, now).is_some();
+        let newest = slots.entry(slot.clone()).or_insert(Some(0));
+        if shard.carried_since(agent_key, entry.id).is_some() || held(entry.id) {
             *newest = None;
-        } else {
+        } else if !(is_over && with_records.contains(slot)) {
             *newest = newest.map(|sequence| sequence.max(entry.sequence));
         }
+    }
+    // What has ended as a whole, and is on its way nevertheless, is on no line any more.
+    for slot in shard.carried(agent_key).iter().filter_map(|carried| carried.slot.as_ref()) {
+        slots.insert(slot.clone(), None);
     }
     slots
 }
 
-fn to_agent(id: CommandId, row: Row, now: Timestamp) -> Command {
+/// Reads the command of a line.
+fn read(kv: &dyn ReadKv, entry: &Entry, now: Timestamp) -> Result<Command, StoreError> {
+    let (by, submission, issued) = match rows::command(kv, entry.id)? {
+        Some(Row { by, submission, issued, .. }) => (by, submission, issued),
+        None => match rows::record(kv, entry.id)? {
+            Some(Record { by, submission, issued, .. }) => (by, submission, issued),
+            None => return Err(StoreError::Damaged(format!("command {} of an inbox is missing", entry.id))),
+        },
+    };
     // Rounded up: 0 would mean "only if connected now".
-    let left_ms = row.expires.unix_ms().saturating_sub(now.unix_ms()).max(0);
-    Command {
-        id,
-        slot: row.slot(),
+    let left_ms = entry.expires.unix_ms().saturating_sub(now.unix_ms()).max(0);
+    Ok(Command {
+        id: entry.id,
+        slot: entry.slot.clone(),
         ttl: u32::try_from((left_ms + 999) / 1000).unwrap_or(u32::MAX),
-        priority: row.priority,
-        kind: row.submission.kind,
-        reason: row.submission.reason,
-        issued: row.issued.whole_secs(),
-        by: row.by,
-    }
+        priority: entry.priority,
+        kind: submission.kind,
+        reason: submission.reason,
+        issued: issued.whole_secs(),
+        by,
+    })
 }

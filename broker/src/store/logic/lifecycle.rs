@@ -2,11 +2,13 @@
 
 use wakemq_protocol::{CommandId, CommandState, News, Slot, Timestamp, Update};
 
+use super::outcomes;
+
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Entry, Row};
-use crate::store::{Change, CommandRow, StoreError};
+use crate::store::{Change, CommandRow, Recorded, StoreError, Verdict};
 
 /// Makes the change that tells what has become of a command.
 pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Change {
@@ -116,24 +118,56 @@ pub(super) fn due(
     }
 }
 
-/// Ends what is left of a slot when one of its commands has arrived: an older one must not arrive after it.
-///
-/// There is something left only if a release could not be written.
+/// Takes a pending command back; one that is carried is marked, and ends when its connection does.
+pub(super) fn take_back(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    id: CommandId,
+    row: &Row,
+    now: Timestamp,
+) -> Result<Recorded, StoreError> {
+    let Some(since) = shard.carried_since(&row.agent.key(), id) else {
+        let after = end(batch, shard, id, row, CommandState::Cancelled, now)?;
+        return Ok(Recorded { verdict: Verdict::Applied, changes: vec![change(id, &after, None)] });
+    };
+    if row.cancel_requested {
+        return Ok(Recorded { verdict: Verdict::Requested, changes: Vec::new() });
+    }
+    let after = Row { cancel_requested: true, ..row.clone() };
+    batch.change_command(shard, id, row, &after)?;
+    Ok(Recorded { verdict: Verdict::Requested, changes: vec![change(id, &after, Some(since))] })
+}
+
+/// Ends what is left of a slot when one of its commands has arrived, known by its sequence number: an older one must
+/// not arrive after it. An own command is left only if a release could not be written, or if the one that arrived
+/// was for a group.
 pub(super) fn overtake(
     batch: &mut Batch<'_>,
     shard: &mut Shard,
-    arrived: (CommandId, &Row),
+    agent_key: &str,
+    (newer, sequence, slot): (CommandId, u64, Option<Slot>),
     now: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<(), StoreError> {
-    let Some(slot) = arrived.1.slot() else { return Ok(()) };
-    let agent_key = arrived.1.agent.key();
-    for mate in mates(batch, &agent_key, &slot)? {
-        if mate.sequence < arrived.1.sequence
-            && shard.carried_since(&agent_key, mate.id).is_none()
+    let Some(slot) = slot else { return Ok(()) };
+    for mate in mates(batch, agent_key, &slot)? {
+        if mate.sequence < sequence
+            && shard.carried_since(agent_key, mate.id).is_none()
             && let Some(row) = rows::command(batch, mate.id)?
         {
-            changes.push(supersede(batch, shard, (mate.id, &row), arrived, now)?.0);
+            let state = CommandState::Superseded;
+            let ended = Row { state, at: now, superseded_by: Some(newer), ..row.clone() };
+            batch.change_command(shard, mate.id, &row, &ended)?;
+            changes.push(change(mate.id, &ended, None));
+        }
+    }
+    let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(()) };
+    for (_, mate) in rows::open_records(batch, &agent)? {
+        if mate.sequence < sequence
+            && mate.slot.as_ref() == Some(&slot)
+            && shard.carried_since(agent_key, mate.id).is_none()
+        {
+            changes.extend(outcomes::supersede(batch, shard, &agent, mate.id, newer, now)?);
         }
     }
     Ok(())

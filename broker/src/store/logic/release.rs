@@ -7,6 +7,7 @@
 use wakemq_protocol::{CommandId, CommandState, Timestamp};
 
 use super::lifecycle::{change, due, settle};
+use super::outcomes;
 use crate::store::batch::Batch;
 use crate::store::claims::Shard;
 use crate::store::kv::ReadKv;
@@ -34,8 +35,19 @@ pub(in crate::store) fn releasing(
     let mut any_due = false;
     for &id in ids {
         // What the running batch makes of a busy one is known only after it.
-        any_due |= shard.is_busy(id);
-        let Some(row) = rows::command(kv, id)?.filter(Row::is_pending) else { continue };
+        any_due |= shard.is_busy(agent_key, id);
+        let Some(row) = rows::command(kv, id)? else {
+            let pending =
+                rows::outcome(kv, id, agent_key)?.is_some_and(|row| row.state == CommandState::Queued);
+            any_due |= pending;
+            if !pending && shard.carried_since(agent_key, id).is_none() {
+                changes.extend(outcomes::let_go(kv, agent_key, id, now)?);
+            }
+            continue;
+        };
+        if !row.is_pending() {
+            continue;
+        }
         if due(row.cancel_requested, row.live, row.expires, now).is_some() || row.outdated {
             any_due = true;
         } else if shard.carried_since(agent_key, id).is_none() {
@@ -60,7 +72,17 @@ pub(in crate::store) fn release(
         if shard.carried_since(agent_key, id).is_some() {
             continue;
         }
-        let Some(row) = rows::command(batch, id)?.filter(Row::is_pending) else { continue };
+        let Some(row) = rows::command(batch, id)? else {
+            let settled = outcomes::settle(batch, &mut shard, agent_key, id, now)?;
+            changes.extend(match settled {
+                Some(settled) => Some(settled),
+                None => outcomes::let_go(batch, agent_key, id, now)?,
+            });
+            continue;
+        };
+        if !row.is_pending() {
+            continue;
+        }
         let change = settle(batch, &mut shard, id, &row, now)?;
         changes.push(change.unwrap_or_else(|| queued_again(id, &row, now)));
     }

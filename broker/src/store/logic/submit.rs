@@ -4,9 +4,9 @@ use wakemq_protocol::limits::PENDING_MAX;
 use wakemq_protocol::{AgentId, CommandState, GroupPath, News, Outcome, Timestamp, Update};
 
 use super::lifecycle::{change, due, end, supersede};
+use super::records;
 use crate::store::batch::Batch;
 use crate::store::claims::{Carried, Effect, Shard};
-use crate::store::kv::Table;
 use crate::store::rows::{self, Agent, Row};
 use crate::store::{Delivery, Epoch, NewCommand, StoreError, Submitted, Target};
 
@@ -18,7 +18,7 @@ pub(in crate::store) fn submit(
 ) -> Result<Submitted, StoreError> {
     match &new.target {
         Target::Agent(agent) => submit_to_agent(batch, new, agent, now),
-        Target::Group(_) => Ok(Submitted::Unknown),
+        Target::Group(group) => records::submit(batch, new, group, now),
     }
 }
 
@@ -38,7 +38,10 @@ fn submit_to_agent(
             false => Submitted::Conflict,
         });
     }
-    let agent: Option<Agent> = rows::get(batch, Table::Agents, agent_key.as_bytes())?;
+    if rows::record(batch, new.id)?.is_some() {
+        return Ok(Submitted::Conflict);
+    }
+    let agent = rows::agent(batch, &agent_key)?;
     if let Delivery::Refused(why) = &new.delivery {
         // The publisher has to see it, and must not learn by it where a foreign agent is.
         let group = agent.map(|agent| agent.group).filter(|group| new.scope.contains(group));
@@ -83,7 +86,7 @@ fn submit_live(
         return Ok(Submitted::Full);
     }
     batch.insert_command(new.id, &row)?;
-    shard.carry(&agent_key, Carried { id: new.id, since: now, live: true });
+    shard.carry(&agent_key, Carried { id: new.id, since: now, live: true, slot: None });
     batch.effect(Effect::Carried { agent_key, id: new.id });
     Ok(Submitted::Accepted { news: news(new, row.outcome_now(Some(now))), changes: Vec::new() })
 }
@@ -149,6 +152,7 @@ fn new_row(
         by: new.actor.by.clone(),
         agent: agent.clone(),
         group,
+        scope: new.scope.clone(),
         submission: new.submission.clone(),
         priority: new.submission.priority,
         issued: now,

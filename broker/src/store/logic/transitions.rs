@@ -2,12 +2,12 @@
 
 use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, Receipt, Timestamp};
 
-use super::lifecycle::{change, end, overtake};
-use super::{release, sweep};
+use super::lifecycle::{change, end, overtake, take_back};
+use super::{outcomes, records, release, sweep};
 use crate::store::batch::Batch;
 use crate::store::claims::Shard;
 use crate::store::rows::{self, Row};
-use crate::store::{Epoch, Recorded, StoreError, Transition, Verdict};
+use crate::store::{Actor, Epoch, Recorded, StoreError, Transition, Verdict};
 
 /// Records one transition.
 pub(in crate::store) fn record(
@@ -19,7 +19,7 @@ pub(in crate::store) fn record(
         Transition::Acknowledged { agent, id, epoch } => acknowledged(batch, agent, *id, *epoch, now),
         Transition::Failed { agent, id, epoch, detail } => failed(batch, agent, *id, *epoch, detail, now),
         Transition::Receipt { agent, receipt } => by_receipt(batch, agent, receipt, now),
-        Transition::Cancel { id, scope, actor: _ } => cancel(batch, *id, scope, now),
+        Transition::Cancel { id, scope, actor } => cancel(batch, *id, scope, actor, now),
         Transition::Release { agent, epoch } => {
             let agent_key = agent.key();
             let Some(carried) = batch.claims.give_up(&agent_key, *epoch) else {
@@ -53,10 +53,12 @@ fn acknowledged(
     epoch: Epoch,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
+    let Some(row) = own(batch, agent, id)? else {
+        return outcomes::acknowledged(batch, agent, id, epoch, now);
+    };
     let agent_key = agent.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
-    let Some(row) = own(batch, agent, id)? else { return Ok(nothing(Verdict::Unknown)) };
     if row.state.is_terminal() {
         return Ok(nothing(Verdict::Late));
     }
@@ -72,7 +74,7 @@ fn acknowledged(
     }
     let after = end(batch, &mut shard, id, &row, CommandState::Acknowledged, now)?;
     let mut changes = vec![change(id, &after, None)];
-    overtake(batch, &mut shard, (id, &after), now, &mut changes)?;
+    overtake(batch, &mut shard, &agent_key, (id, after.sequence, after.slot()), now, &mut changes)?;
     Ok(Recorded { verdict: Verdict::Applied, changes })
 }
 
@@ -84,10 +86,12 @@ fn failed(
     detail: &str,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
+    let Some(row) = own(batch, agent, id)? else {
+        return outcomes::failed(batch, agent, id, epoch, detail, now);
+    };
     let agent_key = agent.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
-    let Some(row) = own(batch, agent, id)? else { return Ok(nothing(Verdict::Unknown)) };
     if row.state.is_terminal() {
         return Ok(nothing(Verdict::Late));
     }
@@ -105,10 +109,12 @@ fn by_receipt(
     receipt: &Receipt,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
+    let Some(row) = own(batch, agent, receipt.id)? else {
+        return outcomes::receipt(batch, agent, receipt, now);
+    };
     let agent_key = agent.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
-    let Some(row) = own(batch, agent, receipt.id)? else { return Ok(nothing(Verdict::Unknown)) };
     let Some(state) = receipt.state.command_state() else { return Ok(nothing(Verdict::Applied)) };
     if row.state == state {
         return Ok(nothing(Verdict::Applied));
@@ -125,7 +131,8 @@ fn by_receipt(
     batch.change_command(&mut shard, receipt.id, &row, &after)?;
     let mut changes = vec![change(receipt.id, &after, None)];
     if row.is_pending() {
-        overtake(batch, &mut shard, (receipt.id, &after), now, &mut changes)?;
+        let arrived = (receipt.id, after.sequence, after.slot());
+        overtake(batch, &mut shard, &agent_key, arrived, now, &mut changes)?;
     }
     Ok(Recorded { verdict: Verdict::Applied, changes })
 }
@@ -134,25 +141,21 @@ fn cancel(
     batch: &mut Batch<'_>,
     id: CommandId,
     scope: &GroupPath,
+    actor: &Actor,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
-    let Some(row) = rows::command(batch, id)?.filter(|row| scope.contains(&row.group)) else {
+    let Some(row) = rows::command(batch, id)? else { return records::cancel(batch, id, scope, actor, now) };
+    if !scope.contains(&row.group) {
         return Ok(nothing(Verdict::Unknown));
-    };
+    }
     if !row.is_pending() {
         return Ok(nothing(Verdict::Late));
     }
-    let agent_key = row.agent.key();
     let claims = batch.claims;
-    let mut shard = claims.shard(&agent_key);
-    let Some(since) = shard.carried_since(&agent_key, id) else {
-        let after = end(batch, &mut shard, id, &row, CommandState::Cancelled, now)?;
-        return Ok(Recorded { verdict: Verdict::Applied, changes: vec![change(id, &after, None)] });
-    };
-    if row.cancel_requested {
-        return Ok(nothing(Verdict::Requested));
+    let mut shard = claims.shard(&row.agent.key());
+    let recorded = take_back(batch, &mut shard, id, &row, now)?;
+    if !recorded.changes.is_empty() {
+        records::note_cancel(batch, id, &row.group, actor, now)?;
     }
-    let after = Row { cancel_requested: true, ..row.clone() };
-    batch.change_command(&mut shard, id, &row, &after)?;
-    Ok(Recorded { verdict: Verdict::Requested, changes: vec![change(id, &after, Some(since))] })
+    Ok(recorded)
 }

@@ -14,7 +14,6 @@ use super::errors::failed;
 use super::medium::OpenMedium;
 use super::open_named;
 use super::tables::Draft;
-use crate::store::kv::{Table, WriteKv};
 use crate::store::{Observer, Store, StoreError, rows};
 
 /// Opens the store in a file.
@@ -96,8 +95,7 @@ pub(super) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(),
     let mut txn = database.begin_write().map_err(failed)?;
     txn.set_quick_repair(true);
     let mut draft = Draft::open(&txn)?;
-    let (key, value) = rows::format_line();
-    draft.put(Table::Meta, key, &value)?;
+    rows::write_first(&mut draft)?;
     drop(draft);
     txn.commit().map_err(failed)?;
     database.close().map_err(failed)

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use wakemq_protocol::{AgentId, Facts, GroupPath, OperatorName, SecretHash, Timestamp};
 
-use crate::store::{Principal, Role};
+use super::get;
+use crate::store::kv::{ReadKv, Table};
+use crate::store::{Principal, Role, StoreError};
 
 /// An agent as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,12 @@ pub(in crate::store) struct Agent {
     pub(in crate::store) inside_since: Vec<u64>,
     pub(in crate::store) secret: SecretHash,
     pub(in crate::store) created: Timestamp,
+}
+
+/// When an agent was seen: apart from [`Agent`], which is read whenever commands are handed out, because facts are
+/// large.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Seen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::store) last_seen: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +52,11 @@ pub(in crate::store) struct Token {
 pub(in crate::store) enum Owner {
     Agent { agent: AgentId, group: GroupPath },
     Operator { name: OperatorName, role: Role, scope: GroupPath },
+}
+
+/// Reads an agent.
+pub(in crate::store) fn agent(kv: &dyn ReadKv, agent_key: &str) -> Result<Option<Agent>, StoreError> {
+    get(kv, Table::Agents, agent_key.as_bytes())
 }
 
 impl From<Owner> for Principal {

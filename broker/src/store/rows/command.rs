@@ -1,13 +1,12 @@
 //! A command, and the lines by which the indexes find it.
 
 use serde::{Deserialize, Serialize};
-use wakemq_protocol::limits::ID_MEMORY_SECS;
 use wakemq_protocol::{
     AgentId, CommandId, CommandState, GroupPath, Outcome, Priority, Receipt, Slot, Submission, Timestamp,
 };
 
 use super::inbox::Entry;
-use super::{get, put, time_key};
+use super::{Line, forgotten_at, get, put, replace_lines, time_key};
 use crate::store::kv::{ReadKv, Table, WriteKv};
 use crate::store::{CommandRow, Status, StoreError, Target};
 
@@ -16,7 +15,10 @@ use crate::store::{CommandRow, Status, StoreError, Target};
 pub(in crate::store) struct Row {
     pub(in crate::store) by: String,
     pub(in crate::store) agent: AgentId,
+    /// The agent's, at acceptance or since it was moved.
     pub(in crate::store) group: GroupPath,
+    /// What its publisher may command.
+    pub(in crate::store) scope: GroupPath,
     /// As it was given, so that a repetition is known as such.
     pub(in crate::store) submission: Submission,
     /// The submission's, or a higher one that was inherited.
@@ -95,8 +97,8 @@ impl Row {
     }
 
     /// Returns the keys, and values, under which the indexes find it.
-    fn entries(&self, id: CommandId) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
-        let mut entries = vec![(Table::Forget, time_key(self.forgotten_at(), Some(id)), Vec::new())];
+    fn entries(&self, id: CommandId) -> Vec<Line> {
+        let mut entries = vec![(Table::Forget, time_key(forgotten_at(self.expires), Some(id)), Vec::new())];
         if self.is_pending() && !self.live {
             let entry = Entry {
                 priority: self.priority,
@@ -106,17 +108,13 @@ impl Row {
                 cancel_requested: self.cancel_requested,
                 slot: self.slot(),
             };
-            entries.push((Table::Inbox, entry.key(&self.agent.key()), entry.value()));
+            entries.push((Table::Inbox, entry.key(self.agent.key().as_bytes()), entry.value()));
             entries.push((Table::Expiry, time_key(self.expires, Some(id)), Vec::new()));
         }
         if self.is_loose() {
             entries.push((Table::Loose, id.as_bytes().to_vec(), Vec::new()));
         }
         entries
-    }
-
-    fn forgotten_at(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.expires.unix_ms() + i64::from(ID_MEMORY_SECS) * 1000)
     }
 }
 
@@ -134,14 +132,7 @@ pub(in crate::store) fn replace_command(
 ) -> Result<(), StoreError> {
     let old = before.map(|row| row.entries(id)).unwrap_or_default();
     let new = after.map(|row| row.entries(id)).unwrap_or_default();
-    for (table, key, _) in
-        old.iter().filter(|(table, key, _)| !new.iter().any(|(t, k, _)| t == table && k == key))
-    {
-        kv.remove(*table, key)?;
-    }
-    for (table, key, value) in new.iter().filter(|entry| !old.contains(entry)) {
-        kv.put(*table, key, value)?;
-    }
+    replace_lines(kv, &old, &new)?;
     match after {
         Some(row) => put(kv, Table::Commands, id.as_bytes(), row),
         None => kv.remove(Table::Commands, id.as_bytes()),

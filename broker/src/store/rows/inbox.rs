@@ -1,4 +1,4 @@
-//! The lines of an inbox.
+//! The lines of an inbox: an agent's own, or those that a group's live commands add to its agents' inboxes.
 
 use wakemq_protocol::{CommandId, Priority, Slot, Timestamp};
 
@@ -21,14 +21,14 @@ pub(in crate::store) struct Entry {
 const INBOX_END: [u8; 1] = [0xff];
 
 impl Entry {
-    /// Agent's key, 0 (which no id contains), priority from high to low, sequence number.
-    pub(super) fn key(&self, agent_key: &str) -> Vec<u8> {
+    /// The key of the agent or group, 0 (which neither contains), priority from high to low, sequence number.
+    pub(super) fn key(&self, of: &[u8]) -> Vec<u8> {
         let rank = match self.priority {
             Priority::High => 0,
             Priority::Normal => 1,
             Priority::Low => 2,
         };
-        [agent_key.as_bytes(), &[0, rank], &self.sequence.to_be_bytes()].concat()
+        [of, &[0, rank], &self.sequence.to_be_bytes()].concat()
     }
 
     /// One byte of flags, the expiry, the id, the slot.
@@ -67,9 +67,14 @@ impl Entry {
 
 /// Reads an agent's inbox, in order.
 pub(in crate::store) fn inbox(kv: &dyn ReadKv, agent_key: &str) -> Result<Vec<Entry>, StoreError> {
-    let prefix = [agent_key.as_bytes(), &[0]].concat();
+    lines(kv, Table::Inbox, agent_key.as_bytes())
+}
+
+/// Reads the lines of an agent or a group, in order.
+pub(super) fn lines(kv: &dyn ReadKv, table: Table, of: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    let prefix = [of, &[0]].concat();
     let end = [&*prefix, &INBOX_END].concat();
-    kv.range(Table::Inbox, &prefix, &end, usize::MAX)?
+    kv.range(table, &prefix, &end, usize::MAX)?
         .into_iter()
         .map(|(key, value)| {
             Entry::parse(&key, &value)

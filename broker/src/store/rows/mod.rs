@@ -5,28 +5,59 @@
 
 mod admin;
 mod command;
+mod group;
 mod inbox;
+mod record;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wakemq_protocol::{CommandId, Timestamp};
+use wakemq_protocol::limits::ID_MEMORY_SECS;
+use wakemq_protocol::{CommandId, GroupPath, Timestamp};
 
 use super::StoreError;
 use super::kv::{ReadKv, Table, WriteKv};
 
-pub(super) use admin::{Agent, Operator, Owner, Token};
+pub(super) use admin::{Agent, Operator, Owner, Seen, Token, agent};
 pub(super) use command::{Row, command, replace_command};
+pub(super) use group::{Node, member_key, node, node_key, node_of_key, put_node, subtree};
 pub(super) use inbox::{Entry, inbox};
+pub(super) use record::{
+    Record, has_outcome, live, open_records, outcome, outcome_key, outcomes, record, replace_outcome,
+    replace_record,
+};
 
 /// The version of the record format.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &[u8] = b"format";
 const SEQUENCE_KEY: &[u8] = b"sequence";
+const AUDIT_KEY: &[u8] = b"audit";
 
-/// Returns the line of [`Table::Meta`] that makes an empty database a store.
-pub(super) fn format_line() -> (&'static [u8], [u8; 4]) {
-    (FORMAT_KEY, FORMAT.to_be_bytes())
+/// A key of a table, and its value.
+pub(super) type Line = (Table, Vec<u8>, Vec<u8>);
+
+/// Writes what makes an empty database a store: its format, and the root of the groups.
+pub(super) fn write_first(kv: &mut dyn WriteKv) -> Result<(), StoreError> {
+    kv.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes())?;
+    put_node(kv, &GroupPath::root(), &Node { created: Timestamp::from_unix_ms(0), agents: 0 })
+}
+
+/// Returns when a command is forgotten: a day after it expired.
+pub(super) fn forgotten_at(expires: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(expires.unix_ms() + i64::from(ID_MEMORY_SECS) * 1000)
+}
+
+/// Replaces lines of indexes by others; those that stay the same are not touched.
+fn replace_lines(kv: &mut dyn WriteKv, old: &[Line], new: &[Line]) -> Result<(), StoreError> {
+    for (table, key, _) in
+        old.iter().filter(|(table, key, _)| !new.iter().any(|(t, k, _)| t == table && k == key))
+    {
+        kv.remove(*table, key)?;
+    }
+    for (table, key, value) in new.iter().filter(|line| !old.contains(line)) {
+        kv.put(*table, key, value)?;
+    }
+    Ok(())
 }
 
 /// Checks that the store was written in this format.
@@ -42,18 +73,31 @@ pub(super) fn check_format(kv: &dyn ReadKv) -> Result<(), StoreError> {
 
 /// Returns the last sequence number that was given; 0 before the first.
 pub(super) fn sequence(kv: &dyn ReadKv) -> Result<u64, StoreError> {
-    match kv.get(Table::Meta, SEQUENCE_KEY)? {
+    counter(kv, SEQUENCE_KEY)
+}
+
+fn counter(kv: &dyn ReadKv, key: &[u8]) -> Result<u64, StoreError> {
+    match kv.get(Table::Meta, key)? {
         None => Ok(0),
         Some(value) => <[u8; 8]>::try_from(&*value)
             .map(u64::from_be_bytes)
-            .map_err(|_| StoreError::Damaged("the sequence number is not a number".into())),
+            .map_err(|_| StoreError::Damaged("a counter is not a number".into())),
     }
 }
 
 /// Gives the next sequence number.
 pub(super) fn next_sequence(kv: &mut dyn WriteKv) -> Result<u64, StoreError> {
-    let next = sequence(kv)? + 1;
-    kv.put(Table::Meta, SEQUENCE_KEY, &next.to_be_bytes())?;
+    next(kv, SEQUENCE_KEY)
+}
+
+/// Gives the next number of the audit trail.
+pub(super) fn next_audit(kv: &mut dyn WriteKv) -> Result<u64, StoreError> {
+    next(kv, AUDIT_KEY)
+}
+
+fn next(kv: &mut dyn WriteKv, key: &[u8]) -> Result<u64, StoreError> {
+    let next = counter(kv, key)? + 1;
+    kv.put(Table::Meta, key, &next.to_be_bytes())?;
     Ok(next)
 }
 
