@@ -3,6 +3,8 @@
 //! An agent's entry carries the number of its connection, and only that connection removes it, under the same
 //! lock: a connection that was taken over never removes its successor.
 
+mod groups;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -10,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use groups::{Groups, Node};
 use parking_lot::Mutex;
 use wakemq_core::{CloneVerdict, Clones, End, Instance, Response, packet::ReasonCode};
-use wakemq_protocol::{AgentId, Command, OperatorName};
+use wakemq_protocol::{AgentId, Command, GroupPath, OperatorName};
 
 use crate::store::Epoch;
 
@@ -158,6 +161,32 @@ struct Present {
     instance: Option<u64>,
     /// Set while the connection is subscribed to its commands.
     epoch: Option<Epoch>,
+    group: Arc<Node>,
+}
+
+/// The connected agents and their groups, under one lock.
+#[derive(Debug, Default)]
+struct Agents {
+    present: HashMap<AgentId, Present>,
+    groups: Groups,
+}
+
+impl Agents {
+    /// Notes under which epoch an agent's connection has claimed its inbox.
+    fn subscribe(present: &mut Present, epoch: Option<Epoch>) {
+        match (present.epoch.is_some(), epoch.is_some()) {
+            (false, true) => present.group.subscribe(),
+            (true, false) => present.group.unsubscribe(),
+            (true, true) | (false, false) => {}
+        }
+        present.epoch = epoch;
+    }
+
+    /// Takes what is left of an agent's entry out of the counts.
+    fn forget(&mut self, mut present: Present) {
+        Self::subscribe(&mut present, None);
+        self.groups.leave(present.group);
+    }
 }
 
 /// What a new connection of an agent meets.
@@ -193,7 +222,7 @@ pub struct Live {
 pub struct Registry {
     last_id: AtomicU64,
     connections: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
-    agents: Mutex<HashMap<AgentId, Present>>,
+    agents: Mutex<Agents>,
     operators: Mutex<HashMap<(OperatorName, String), Arc<Mailbox>>>,
     clones: Mutex<Clones>,
 }
@@ -218,13 +247,14 @@ impl Registry {
     pub fn arrive(
         &self,
         agent: &AgentId,
+        group: &GroupPath,
         mailbox: &Arc<Mailbox>,
         instance: Option<u64>,
         now_ms: u64,
     ) -> Arrival {
         let mut agents = self.agents.lock();
         let mut arrival = Arrival::Admitted;
-        if let Some(former) = agents.get(agent) {
+        if let Some(former) = agents.present.get(agent) {
             if let (Some(older), Some(newer)) = (former.instance, instance) {
                 let older = Instance { id: older, address: former.mailbox.address.ip() };
                 let newer = Instance { id: newer, address: mailbox.address.ip() };
@@ -237,33 +267,82 @@ impl Registry {
             let text = "another connection of this agent took over";
             former.mailbox.evict(End::new(ReasonCode::SessionTakenOver, text));
         }
-        agents.insert(agent.clone(), Present { mailbox: mailbox.clone(), instance, epoch: None });
+        let group = agents.groups.enter(group);
+        let present = Present { mailbox: mailbox.clone(), instance, epoch: None, group };
+        if let Some(former) = agents.present.insert(agent.clone(), present) {
+            agents.forget(former);
+        }
         arrival
     }
 
     /// Notes under which epoch the agent's connection has claimed its inbox, or that it has no more. Returns
     /// `false`, and notes nothing, if the connection is not the agent's any more.
     pub fn set_epoch(&self, agent: &AgentId, id: ConnectionId, epoch: Option<Epoch>) -> bool {
-        match self.agents.lock().get_mut(agent) {
+        match self.agents.lock().present.get_mut(agent) {
             Some(present) if present.mailbox.id == id => {
-                present.epoch = epoch;
+                Agents::subscribe(present, epoch);
                 true
             }
             _ => false,
         }
     }
 
+    /// Notes that an agent has another group now; one that is not connected is passed over.
+    pub fn set_group(&self, agent: &AgentId, group: &GroupPath) {
+        let mut agents = self.agents.lock();
+        let Agents { present, groups } = &mut *agents;
+        let Some(present) = present.get_mut(agent).filter(|present| present.group.path() != group) else {
+            return;
+        };
+        let former = std::mem::replace(&mut present.group, groups.enter(group));
+        if present.epoch.is_some() {
+            former.unsubscribe();
+            present.group.subscribe();
+        }
+        groups.leave(former);
+    }
+
     /// Removes the agent's entry if it still is that connection's.
     pub fn leave(&self, agent: &AgentId, id: ConnectionId) {
         let mut agents = self.agents.lock();
-        if agents.get(agent).is_some_and(|present| present.mailbox.id == id) {
-            agents.remove(agent);
+        if agents.present.get(agent).is_some_and(|present| present.mailbox.id == id)
+            && let Some(present) = agents.present.remove(agent)
+        {
+            agents.forget(present);
         }
     }
 
     /// Returns the mailbox of a connected agent, and its epoch if it is subscribed.
     pub fn find(&self, agent: &AgentId) -> Option<(Arc<Mailbox>, Option<Epoch>)> {
-        self.agents.lock().get(agent).map(|present| (present.mailbox.clone(), present.epoch))
+        self.agents.lock().present.get(agent).map(|present| (present.mailbox.clone(), present.epoch))
+    }
+
+    /// Returns the present group of a connected agent.
+    pub fn group_of(&self, agent: &AgentId) -> Option<GroupPath> {
+        self.agents.lock().present.get(agent).map(|present| present.group.path().clone())
+    }
+
+    /// Returns the connected agents of a subtree, each with its mailbox, and its epoch if it is subscribed.
+    pub fn connected_in(&self, group: &GroupPath) -> Vec<(AgentId, Arc<Mailbox>, Option<Epoch>)> {
+        self.each_in(group, |agent, present| (agent.clone(), present.mailbox.clone(), present.epoch))
+    }
+
+    /// Returns how many agents of a subtree are connected and subscribed.
+    pub fn subscribed_in(&self, group: &GroupPath) -> u64 {
+        self.agents.lock().groups.subscribed_in(group)
+    }
+
+    /// Says to every connected agent of a subtree that its inbox may hold something new.
+    pub fn inboxes_changed_in(&self, group: &GroupPath) {
+        let mailboxes = self.each_in(group, |_, present| present.mailbox.clone());
+        mailboxes.iter().for_each(|mailbox| mailbox.inbox_changed());
+    }
+
+    fn each_in<T>(&self, group: &GroupPath, take: impl Fn(&AgentId, &Present) -> T) -> Vec<T> {
+        let agents = self.agents.lock();
+        let Some(node) = agents.groups.find(group) else { return Vec::new() };
+        let inside = agents.present.iter().filter(|(_, present)| present.group.is_within(node));
+        inside.map(|(agent, present)| take(agent, present)).collect()
     }
 
     /// Enters an operator's connection; a former one with the same client id is asked to end (MQTT 5 §3.1.4).
@@ -284,10 +363,15 @@ impl Registry {
         }
     }
 
+    /// Returns the connections of an operator.
+    pub fn operators_of(&self, name: &OperatorName) -> Vec<Arc<Mailbox>> {
+        let operators = self.operators.lock();
+        operators.iter().filter(|((of, _), _)| of == name).map(|(_, mailbox)| mailbox.clone()).collect()
+    }
+
     /// Says to every connected agent that its inbox may hold something new.
     pub fn inboxes_changed(&self) {
-        let mailboxes: Vec<_> = self.agents.lock().values().map(|present| present.mailbox.clone()).collect();
-        mailboxes.iter().for_each(|mailbox| mailbox.inbox_changed());
+        self.inboxes_changed_in(&GroupPath::root());
     }
 
     /// Tells connections that their timers have fired; those that have ended meanwhile are passed over.
@@ -309,14 +393,14 @@ impl Registry {
     pub fn live(&self) -> Live {
         Live {
             mailboxes: self.connections.lock().len(),
-            agents: self.agents.lock().len(),
+            agents: self.agents.lock().present.len(),
             operators: self.operators.lock().len(),
         }
     }
 
     /// Returns how many agents are connected.
     pub fn agents_connected(&self) -> usize {
-        self.agents.lock().len()
+        self.agents.lock().present.len()
     }
 }
 
@@ -333,13 +417,53 @@ mod tests {
         let registry = Registry::default();
         let agent: AgentId = "a".parse().unwrap();
         let (old, new) = (registry.open(address(1)), registry.open(address(2)));
-        assert_eq!(registry.arrive(&agent, &old, Some(1), 0), Arrival::Admitted);
-        assert_eq!(registry.arrive(&agent, &new, Some(2), 1), Arrival::Admitted);
+        let group = GroupPath::root();
+        assert_eq!(registry.arrive(&agent, &group, &old, Some(1), 0), Arrival::Admitted);
+        assert_eq!(registry.arrive(&agent, &group, &new, Some(2), 1), Arrival::Admitted);
         assert!(!registry.set_epoch(&agent, old.id(), Some(Epoch(1))));
         registry.leave(&agent, old.id());
         assert_eq!(registry.find(&agent).map(|(mailbox, _)| mailbox.id()), Some(new.id()));
         registry.leave(&agent, new.id());
         assert!(registry.find(&agent).is_none());
+    }
+
+    #[test]
+    fn agents_are_found_and_counted_by_their_present_group() {
+        let registry = Registry::default();
+        let path = |text: &str| text.parse::<GroupPath>().unwrap();
+        let names = |group: &str| {
+            let mut names: Vec<_> =
+                registry.connected_in(&path(group)).iter().map(|(agent, ..)| agent.to_string()).collect();
+            names.sort();
+            names.join(" ")
+        };
+        let mut mailboxes = Vec::new();
+        for (n, (agent, group)) in [("one", "a/b"), ("two", "a-b"), ("three", "a")].into_iter().enumerate() {
+            let (agent, mailbox) = (agent.parse().unwrap(), registry.open(address(1)));
+            registry.arrive(&agent, &path(group), &mailbox, None, 0);
+            registry.set_epoch(&agent, mailbox.id(), Some(Epoch(n as u64)));
+            mailboxes.push((agent, mailbox));
+        }
+        assert_eq!(
+            (names(""), names("a"), names("a/b")),
+            ("one three two".into(), "one three".into(), "one".into())
+        );
+        assert_eq!((registry.subscribed_in(&path("a")), registry.subscribed_in(&path("c"))), (2, 0));
+
+        let (one, mailbox) = &mailboxes[0];
+        registry.set_group(one, &path("c/d"));
+        assert_eq!(registry.group_of(one), Some(path("c/d")));
+        assert_eq!((names("a"), names("c"), names("a/b")), ("three".into(), "one".into(), String::new()));
+        assert_eq!((registry.subscribed_in(&path("a")), registry.subscribed_in(&path("c"))), (1, 1));
+
+        // A newer connection is not subscribed yet.
+        let newer = registry.open(address(2));
+        registry.arrive(one, &path("c"), &newer, None, 1);
+        assert_eq!((registry.subscribed_in(&path("c")), names("c/d")), (0, String::new()));
+        registry.leave(one, mailbox.id());
+        assert_eq!(names("c"), "one", "that connection was not the agent's any more");
+        registry.leave(one, newer.id());
+        assert_eq!(names("c"), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::door::{self, Door, Limits, Serves};
-use crate::engine::{Advertise, Engine};
+use crate::engine::{Advertise, Engine, NoEvents};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -51,10 +51,11 @@ impl Broker {
     /// Starts a broker on the present tokio runtime. It serves at once what was pending in the store.
     ///
     /// # Errors
-    /// If a listener does not tell its address.
-    pub fn start(settings: Settings) -> io::Result<Self> {
+    /// If a listener does not tell its address, or the store cannot be read.
+    pub async fn start(settings: Settings) -> io::Result<Self> {
         let Settings { listeners, admin, tls, store, clock, advertise, limits, metrics } = settings;
-        let engine = Arc::new(Engine::new(store, clock, advertise, metrics));
+        let engine = Arc::new(Engine::new(store, clock, advertise, metrics, Arc::new(NoEvents)));
+        engine.load_rights().await.map_err(io::Error::other)?;
         let door = Door::new(engine.clone(), tls, limits);
         let addresses = addresses(&listeners)?;
         let admin_addresses = self::addresses(&admin)?;

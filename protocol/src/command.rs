@@ -210,13 +210,19 @@ impl Submission {
             return Err(SubmissionError::TooLarge(payload.len()));
         }
         let submission: Self = serde_json::from_slice(payload)?;
-        if let Some(ttl) = submission.ttl.filter(|&ttl| ttl > TTL_MAX_SECS) {
+        submission.check()?;
+        Ok(submission)
+    }
+
+    /// Checks the limits of a submission that came within something else.
+    pub fn check(&self) -> Result<(), SubmissionError> {
+        if let Some(ttl) = self.ttl.filter(|&ttl| ttl > TTL_MAX_SECS) {
             return Err(SubmissionError::Ttl(ttl));
         }
-        if let Some(reason) = submission.reason.as_ref().filter(|reason| reason.len() > REASON_MAX) {
+        if let Some(reason) = self.reason.as_ref().filter(|reason| reason.len() > REASON_MAX) {
             return Err(SubmissionError::Reason(reason.len()));
         }
-        Ok(submission)
+        Ok(())
     }
 
     /// Returns the time to live in seconds; of `ttl` and an MQTT 5 message expiry the shorter counts.

@@ -156,7 +156,7 @@ pub enum PresenceChange {
 }
 
 /// What a person should look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecurityWhat {
     /// Two instances of one identity alternate.

@@ -67,10 +67,10 @@ impl InProcessBroker {
         let Injected { clock, limits, full } = injected;
         let metrics = Arc::new(Metrics::new());
         let store = medium::open(data.join(STORE), &full, clock.now(), metrics.clone())?;
-        Self::on(dir, store, clock, limits, metrics)
+        Self::on(dir, store, clock, limits, metrics).await
     }
 
-    fn on(
+    async fn on(
         dir: TempDir,
         store: Arc<dyn store::Store>,
         clock: Clock,
@@ -91,7 +91,8 @@ impl InProcessBroker {
             advertise: Advertise { endpoints, ca: Some(ca) },
             limits,
             metrics,
-        })?;
+        })
+        .await?;
         Ok(Self { broker, dir })
     }
 

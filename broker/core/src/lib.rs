@@ -30,6 +30,6 @@ pub use clones::{CloneVerdict, Clones, Instance};
 pub use end::End;
 pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
-pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest};
+pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest, check_kind};
 pub use publish_rate::PublishRate;
 pub use throttle::{Judged, Penalty, Source, Throttle};

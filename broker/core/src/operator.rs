@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use wakemq_protocol::limits::CORRELATION_DATA_MAX;
-use wakemq_protocol::{AgentId, Kind, OperatorName, Submission, Topic, filter_matches};
+use wakemq_protocol::{Kind, OperatorName, Submission, Target, Topic, filter_matches};
 
 use crate::log_text::refused_publish;
 use crate::packet::{
@@ -35,8 +35,8 @@ pub enum OperatorAction {
 /// A publication that asks for a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubmitRequest {
-    /// The agent.
-    pub agent: AgentId,
+    /// For whom.
+    pub target: Target,
     /// What is asked, or why that is to be recorded as refused.
     pub submission: Result<Submission, Refusal>,
     /// MQTT 5 message expiry, in seconds.
@@ -246,12 +246,9 @@ impl OperatorSession {
 
     fn handle_publish(&mut self, publish: ClientPublish) {
         let packet_id = publish.packet_id;
-        let agent = match publish.topic.parse::<Topic>() {
-            Ok(Topic::AgentCommands(agent)) if self.may_command => agent,
-            Ok(Topic::GroupCommands(_)) if self.may_command => {
-                let text = "this version of the broker takes no commands for groups";
-                return self.refuse(packet_id, Refusal::new(ReasonCode::ImplementationSpecificError, text));
-            }
+        let target = match publish.topic.parse::<Topic>() {
+            Ok(Topic::AgentCommands(agent)) if self.may_command => Target::Agent(agent),
+            Ok(Topic::GroupCommands(group)) if self.may_command => Target::Group(group),
             Ok(_) | Err(_) => return self.refuse_topic(packet_id),
         };
         let response = match self.read_response(&publish) {
@@ -267,7 +264,7 @@ impl OperatorSession {
             }
         }
         self.actions.push_back(OperatorAction::Submit(SubmitRequest {
-            agent,
+            target,
             submission,
             message_expiry_secs: publish.message_expiry_secs,
             response,
@@ -393,8 +390,16 @@ impl OperatorSession {
 fn read_submission(payload: &[u8]) -> Result<Submission, Refusal> {
     let submission = Submission::from_json(payload)
         .map_err(|error| Refusal::new(ReasonCode::PayloadFormatInvalid, error.to_string()))?;
+    match check_kind(&submission) {
+        Ok(()) => Ok(submission),
+        Err(refusal) => Err(Refusal { submission: Some(Box::new(submission)), ..refusal }),
+    }
+}
+
+/// Refuses a kind of command that this version does not carry out.
+pub fn check_kind(submission: &Submission) -> Result<(), Refusal> {
     let (reason, text) = match &submission.kind {
-        Kind::Wake => return Ok(submission),
+        Kind::Wake => return Ok(()),
         Kind::Relay => {
             (ReasonCode::NotAuthorized, "relay commands are issued by the engine alone".to_owned())
         }
@@ -403,5 +408,5 @@ fn read_submission(payload: &[u8]) -> Result<Submission, Refusal> {
             (ReasonCode::ImplementationSpecificError, text)
         }
     };
-    Err(Refusal { reason, text, submission: Some(Box::new(submission)) })
+    Err(Refusal::new(reason, text))
 }

@@ -182,13 +182,13 @@ impl<S: Io> Connection<S> {
                 self.session.handle_recorded();
             }
             AgentAction::Receipt { receipt, packet_id } => {
-                engine.receipt(agent, receipt).await?;
+                engine.receipt(agent, &self.mailbox, receipt).await?;
                 self.session.handle_stored(packet_id);
                 // A receipt implies the acknowledgement.
                 self.session.handle_recorded();
             }
             AgentAction::Facts { facts, packet_id } => {
-                engine.facts(agent, *facts).await?;
+                engine.facts(agent, &self.mailbox, *facts).await?;
                 self.session.handle_stored(packet_id);
             }
             AgentAction::Send(_)
@@ -206,7 +206,7 @@ impl<S: Io> Connection<S> {
         door.metrics().disconnections.of(ending.counts_as()).inc();
         door.timers.cancel(self.timer, mailbox.id());
         door.engine.registry().close(mailbox);
-        if let Err(error) = door.engine.depart(&agent, mailbox, self.epoch).await {
+        if let Err(error) = door.engine.depart(&agent, mailbox, self.epoch, &ending.to_string()).await {
             tracing::warn!(%agent, %error, "what the connection carried is queued again with the next one");
         }
         self.session.handle_closed();

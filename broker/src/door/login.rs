@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use wakemq_core::login::{Claimed, Login, refusal, wrong_secret};
 use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
 use wakemq_core::{AgentSession, OperatorSession, login};
-use wakemq_protocol::AgentId;
 use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
+use wakemq_protocol::{AgentId, GroupPath};
 
 use super::wire::{Io, Wire, WireEnd};
 use super::{Door, Session, agent, operator};
@@ -142,14 +142,18 @@ async fn admit<S: Io>(
     let connack = login.admit(&assigned, &grants)?;
     let keep_alive_max = grants.keep_alive_max_secs;
     let admitted = match principal {
-        Principal::Agent { .. } => {
+        Principal::Agent { group, .. } => {
             let Claimed::Agent(agent) = login.claimed.clone() else { return Err(wrong_secret()) };
-            arrive(door, &agent, mailbox, login.connect.instance.as_deref())?;
-            if door.engine.revocations() != revocations
-                && let Err(refused) = authenticate(door, &login).await
-            {
-                door.engine.registry().leave(&agent, mailbox.id());
-                return Err(refused);
+            arrive(door, &agent, &group, mailbox, login.connect.instance.as_deref())?;
+            if door.engine.revocations() != revocations {
+                match authenticate(door, &login).await {
+                    Ok(Principal::Agent { group, .. }) => door.engine.registry().set_group(&agent, &group),
+                    Ok(Principal::Operator { .. }) => return Err(wrong_secret()),
+                    Err(refused) => {
+                        door.engine.registry().leave(&agent, mailbox.id());
+                        return Err(refused);
+                    }
+                }
             }
             Admitted::Agent(AgentSession::new(agent, login.connect, keep_alive_max, now_ms))
         }
@@ -158,6 +162,12 @@ async fn admit<S: Io>(
             let client_id =
                 connack.assigned_client_id.clone().unwrap_or_else(|| login.connect.client_id.clone());
             door.engine.registry().operator_arrives(&name, &client_id, mailbox);
+            if door.engine.revocations() != revocations
+                && let Err(refused) = authenticate(door, &login).await
+            {
+                door.engine.registry().operator_leaves(&name, &client_id, mailbox.id());
+                return Err(refused);
+            }
             let session =
                 OperatorSession::new(name.clone(), may_command, login.connect, keep_alive_max, now_ms);
             Admitted::Operator(Operator { name, role, scope }, session, client_id)
@@ -199,6 +209,7 @@ async fn authenticate(door: &Door, login: &Login) -> Result<Principal, login::Re
 fn arrive(
     door: &Door,
     agent: &AgentId,
+    group: &GroupPath,
     mailbox: &Arc<Mailbox>,
     instance: Option<&str>,
 ) -> Result<(), login::Refused> {
@@ -207,7 +218,7 @@ fn arrive(
         instance.hash(&mut hasher);
         hasher.finish()
     });
-    match door.engine.arrive(agent, mailbox, instance) {
+    match door.engine.arrive(agent, group, mailbox, instance) {
         Arrival::Admitted | Arrival::Cloned { .. } => Ok(()),
         Arrival::Wait { secs } => {
             let text = "two instances use this identity: it was cloned; enrol one of them anew";

@@ -1,34 +1,38 @@
-//! The publishers' half of the engine: commands come in, are accepted, taken back, and end.
+//! The publishers' half of the engine: commands come in and are accepted, or not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use wakemq_core::packet::ReasonCode;
-use wakemq_core::{End, Refusal, SubmitRequest};
+use wakemq_core::{Refusal, SubmitRequest, check_kind};
 use wakemq_protocol::http::CommandView;
+use wakemq_protocol::limits::{LIVE_RECORDS_MAX, PENDING_MAX};
 use wakemq_protocol::{
-    AgentId, Command, CommandId, CommandState, Kind, News, Outcome, Slot, Submission, Timestamp,
+    Command, CommandState, GroupPath, Kind, News, Role, Slot, Submission, Target, Timestamp,
 };
 
 use super::followers::Follower;
-use super::{Engine, EngineError, Operator};
+use super::secrets::new_command_id;
+use super::{Caller, Engine, EngineError, Operator};
 use crate::registry::{Letter, Mailbox};
-use crate::store::{
-    Actor, AdminOp, AdminOutcome, Change, Delivery, NewCommand, Role, StoreError, Submitted, Target,
-    Transition, Verdict,
-};
-
-/// How many commands one sweep ends or forgets at a time, so that others get their turn at the store.
-const SWEEP_MAX: usize = 1000;
+use crate::store::{Actor, Delivery, NewCommand, StoreError, Submitted};
 
 /// What became of a submission.
 pub type Reply = Result<(), Refusal>;
 
+/// A submission on its way into the store.
+struct Prepared {
+    command: NewCommand,
+    /// Its publisher is told of every change, as far as it asked for that.
+    bound: bool,
+    record_refusal: bool,
+}
+
 impl Engine {
-    /// Accepts a batch of submissions of one operator, in order, with one flush.
+    /// Accepts a batch of submissions of one operator's connection, in order, with one flush.
     ///
-    /// `Ok` means that the command is durable, and that its publisher is told of every change from then on.
+    /// `Ok` means that the command is durable, and that its publisher is told of every change from then on. What
+    /// the operator may do is looked up now, whatever it was when it connected.
     ///
     /// # Errors
     /// If the store cannot write, nothing was accepted; the same submissions again are safe if they have ids.
@@ -39,68 +43,37 @@ impl Engine {
         requests: Vec<SubmitRequest>,
     ) -> Result<Vec<Reply>, StoreError> {
         let now = self.clock.now();
-        let mut commands = Vec::with_capacity(requests.len());
-        let mut followed = Vec::with_capacity(requests.len());
+        let actor = Actor { by: who.by(), address: Some(mailbox.address()) };
+        let present = self.rights(&who.name).filter(|present| present.role >= Role::Operator);
+        let mut prepared = Vec::with_capacity(requests.len());
         for request in requests {
-            let SubmitRequest {
-                agent,
-                submission,
-                message_expiry_secs,
-                response,
-                packet_id: _,
-                record_refusal,
-            } = request;
-            let refused = submission.as_ref().err().map(|refusal| refusal.text.clone());
-            let mut submission = submission.unwrap_or_else(unreadable);
-            let id = match submission.id.take() {
-                Some(id) => id,
-                None => new_command_id(now)?,
-            };
-            let ttl_secs = submission.ttl_secs(message_expiry_secs);
-            let delivery = match refused {
-                Some(text) => Delivery::Refused(text),
-                None if ttl_secs == 0 => {
-                    let epoch = self.registry.find(&agent).and_then(|(_, epoch)| epoch);
-                    Delivery::Live(epoch.map(|epoch| (agent.clone(), epoch)).into_iter().collect())
+            prepared.push(match &present {
+                Some(present) => self.prepare(request, &actor, &present.scope, mailbox, now),
+                None => {
+                    let text = format!("operator {} may not command any more", who.name);
+                    Err(Refusal::new(ReasonCode::NotAuthorized, text))
                 }
-                None => Delivery::Inbox,
-            };
-            let follower =
-                response.map(|response| Follower { mailbox: mailbox.clone(), response: response.into() });
-            let bound = follower.is_none_or(|follower| self.followers.bind(id, follower));
-            followed.push((bound, record_refusal));
-            commands.push(NewCommand {
-                id,
-                actor: Actor { by: who.by(), address: Some(mailbox.address()) },
-                scope: who.scope.clone(),
-                target: Target::Agent(agent),
-                submission,
-                expires: Timestamp::from_unix_ms(now.unix_ms() + i64::from(ttl_secs) * 1000),
-                delivery,
             });
         }
-        let results = match self.store.submit(commands.clone(), now).await {
-            Ok(results) => results,
-            Err(error) => {
-                self.write_failed.store(true, Ordering::Relaxed);
-                commands.iter().for_each(|command| self.followers.unbind(command.id, mailbox));
-                return Err(error);
-            }
-        };
-        let mut replies = Vec::with_capacity(results.len());
+        let commands: Vec<_> = prepared.iter().flatten().map(|prepared| prepared.command.clone()).collect();
+        let results =
+            if commands.is_empty() { Ok(Vec::new()) } else { self.store.submit(commands, now).await };
+        let results = results.inspect_err(|_| {
+            self.write_failed.store(true, Ordering::Relaxed);
+            let failed = prepared.iter().flatten();
+            failed.for_each(|prepared| self.followers.unbind(prepared.command.id, mailbox));
+        })?;
+        let mut results = results.into_iter();
+        let mut replies = Vec::with_capacity(prepared.len());
         let mut refusals = Vec::new();
-        for ((command, result), (bound, record_refusal)) in commands.into_iter().zip(results).zip(followed) {
-            let copy = record_refusal.then(|| command.clone());
-            let taken = result == Submitted::Conflict;
-            let reply = self.conclude(command, result, bound, mailbox, now);
-            if let (Some(mut refused), Err(refusal)) = (copy, &reply) {
-                refused.delivery = Delivery::Refused(refusal.text.clone());
-                if taken {
-                    refused.id = new_command_id(now)?;
+        for prepared in prepared {
+            replies.push(match prepared {
+                Err(refusal) => Err(refusal),
+                Ok(prepared) => {
+                    let result = results.next().ok_or_else(|| missing("a submission"))?;
+                    self.reply(prepared, result, mailbox, now, &mut refusals)?
                 }
-                refusals.push(refused);
-            }
-            replies.push(reply);
+            });
         }
         if !refusals.is_empty() {
             self.store.submit(refusals, now).await?;
@@ -108,160 +81,242 @@ impl Engine {
         Ok(replies)
     }
 
-    fn conclude(
+    /// Accepts one submission that did not come over MQTT, and shows the command.
+    ///
+    /// Runs to its end once it is begun: do not drop the future.
+    pub async fn submit_one(
         &self,
-        command: NewCommand,
-        result: Submitted,
-        bound: bool,
-        mailbox: &Arc<Mailbox>,
-        now: Timestamp,
-    ) -> Reply {
-        let id = command.id;
-        let (reason, text) = match result {
-            Submitted::Accepted { news, changes } => {
-                tracing::debug!(command = %id, target = ?command.target, "accepted");
-                self.tell_followers(&news);
-                self.tell(&changes);
-                if let News::Agent(update) = news {
-                    self.hand_over(command, update.outcome, now);
-                }
-                if bound {
-                    return Ok(());
-                }
-                (
-                    ReasonCode::QuotaExceeded,
-                    "accepted, but too many commands are followed at the moment".to_owned(),
-                )
-            }
-            Submitted::Duplicate(news) => {
-                self.tell_followers(&news);
-                return Ok(());
-            }
-            Submitted::Conflict => (
-                ReasonCode::ImplementationSpecificError,
-                format!("id_conflict: another command was accepted under the id {id}"),
-            ),
-            Submitted::Full => (
-                ReasonCode::QuotaExceeded,
-                format!("{} commands are pending for this agent", wakemq_protocol::limits::PENDING_MAX),
-            ),
-            Submitted::Unknown => {
-                (ReasonCode::ImplementationSpecificError, format!("there is no {}", words(&command.target)))
-            }
-            Submitted::Forbidden => {
-                (ReasonCode::NotAuthorized, format!("{} is not yours to command", words(&command.target)))
-            }
+        caller: &Caller,
+        target: Target,
+        mut submission: Submission,
+    ) -> Result<CommandView, EngineError> {
+        let who = self.admit(caller, Role::Operator)?;
+        submission.check().map_err(|error| EngineError::Invalid(error.to_string()))?;
+        check_kind(&submission).map_err(|refusal| match refusal.reason == ReasonCode::NotAuthorized {
+            true => EngineError::NotAllowed(refusal.text),
+            false => EngineError::Invalid(refusal.text),
+        })?;
+        let now = self.clock.now();
+        let id = match submission.id.take() {
+            Some(id) => id,
+            None => new_command_id(now)?,
         };
-        self.followers.unbind(id, mailbox);
-        Err(Refusal::new(reason, text))
-    }
-
-    /// Tells the agent's connection, if it has one, what was accepted for it.
-    fn hand_over(&self, command: NewCommand, outcome: Outcome, now: Timestamp) {
-        let Some((mailbox, epoch)) = self.registry.find(&outcome.agent) else { return };
-        match (command.delivery, outcome.state) {
-            (Delivery::Inbox, _) => mailbox.inbox_changed(),
-            (Delivery::Live(epochs), CommandState::Sent) => {
-                // If the connection was replaced meanwhile, its end has released what it carried.
-                let Some(epoch) = epoch.filter(|&epoch| epochs.contains(&(outcome.agent, epoch))) else {
-                    return;
-                };
-                let slot: Option<Slot> = None;
-                let by = command.actor.by;
-                let NewCommand { id, submission: Submission { kind, priority, reason, .. }, .. } = command;
-                let command =
-                    Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
-                if !mailbox.post(Letter::Live { epoch, command }) {
-                    // Its end releases what it carried, this command too.
-                    tracing::debug!(command = %id, "the connection has ended before the command was sent");
-                }
-            }
-            (Delivery::Live(_) | Delivery::Refused(_), _) => {}
-        }
-    }
-
-    /// Takes a command back. One that is on its way ends `cancelled` if its connection ends unacknowledged.
-    pub async fn cancel(&self, who: &Operator, id: CommandId) -> Result<CommandView, EngineError> {
-        who.require(Role::Operator)?;
-        let cancel =
-            Transition::Cancel { id, scope: who.scope.clone(), actor: Actor { by: who.by(), address: None } };
-        match self.record_one(cancel).await? {
-            Verdict::Unknown => Err(EngineError::UnknownCommand(id)),
-            Verdict::Applied | Verdict::Requested | Verdict::Late | Verdict::Stale | Verdict::More => {
-                tracing::info!(command = %id, by = %who.by(), "cancelled");
-                self.command(who, id).await
-            }
-        }
-    }
-
-    /// Removes an agent: its secret opens nothing any more, its commands end, its connection is closed.
-    pub async fn revoke_agent(&self, who: &Operator, agent: AgentId) -> Result<(), EngineError> {
-        who.require(Role::Admin)?;
-        let op = AdminOp::RevokeAgent { agent: agent.clone(), scope: who.scope.clone() };
-        match self.write_one(op).await? {
-            AdminOutcome::Revoked { changes } => {
-                self.note_revocation();
-                self.tell(&changes);
-                if let Some((mailbox, _)) = self.registry.find(&agent) {
-                    mailbox.evict(End::new(ReasonCode::NotAuthorized, "the agent was revoked"));
-                }
-                tracing::info!(%agent, by = %who.by(), "agent revoked");
-                Ok(())
-            }
-            AdminOutcome::Done
-            | AdminOutcome::Enrolled { .. }
-            | AdminOutcome::Moved { .. }
-            | AdminOutcome::Changed { .. }
-            | AdminOutcome::InUse(_)
-            | AdminOutcome::LastAdmin
-            | AdminOutcome::Exists
-            | AdminOutcome::Unknown
-            | AdminOutcome::Expired
-            | AdminOutcome::UsedUp => Err(EngineError::UnknownAgent(agent)),
-        }
-    }
-
-    /// Ends what has expired, and forgets what is long over. The first sweep that succeeds after a failed write
-    /// has every connected agent look into its inbox again.
-    pub async fn sweep(&self) -> Result<(), StoreError> {
-        while self.record_one(Transition::Sweep { max: SWEEP_MAX }).await? == Verdict::More {}
-        if self.write_failed.swap(false, Ordering::Relaxed) {
-            self.registry.inboxes_changed();
-        }
-        Ok(())
-    }
-
-    /// Records one step and tells its changes.
-    pub(super) async fn record_one(&self, transition: Transition) -> Result<Verdict, StoreError> {
-        let recorded = self.store.record(vec![transition], self.clock.now()).await.inspect_err(|_| {
+        let ttl_secs = submission.ttl_secs(None);
+        let delivery = self.delivery(&target, ttl_secs);
+        let scope = who.scope;
+        let expires = expiry(now, ttl_secs);
+        let command = NewCommand { id, actor: caller.actor(), scope, target, submission, expires, delivery };
+        let result = self.store.submit(vec![command.clone()], now).await.inspect_err(|_| {
             self.write_failed.store(true, Ordering::Relaxed);
         })?;
-        let mut verdict = Verdict::Unknown;
-        for step in recorded {
-            self.tell(&step.changes);
-            verdict = step.verdict;
-        }
-        Ok(verdict)
+        let result = result.into_iter().next().ok_or_else(|| missing("a submission"))?;
+        self.settle(command, result, now)?;
+        self.command(caller, id, None, 0).await
     }
 
-    /// Tells changes of state to those who follow the commands.
-    pub(super) fn tell(&self, changes: &[Change]) {
-        for Change { news, .. } in changes {
-            self.tell_followers(news);
+    /// Makes a command of a publication; what is refused already, and need not be recorded, is refused.
+    fn prepare(
+        &self,
+        request: SubmitRequest,
+        actor: &Actor,
+        scope: &GroupPath,
+        mailbox: &Arc<Mailbox>,
+        now: Timestamp,
+    ) -> Result<Prepared, Refusal> {
+        let SubmitRequest { target, submission, message_expiry_secs, response, packet_id: _, record_refusal } =
+            request;
+        let (mut submission, refused) = match submission {
+            Ok(submission) => (submission, None),
+            Err(refusal) if !record_refusal => return Err(refusal),
+            Err(refusal) => {
+                let text = refusal.text.clone();
+                (unreadable(refusal), Some(text))
+            }
+        };
+        let id = match submission.id.take() {
+            Some(id) => id,
+            None => new_command_id(now)
+                .map_err(|error| Refusal::new(ReasonCode::ImplementationSpecificError, error.to_string()))?,
+        };
+        let ttl_secs = submission.ttl_secs(message_expiry_secs);
+        let delivery = match refused {
+            Some(text) => Delivery::Refused(text),
+            None => self.delivery(&target, ttl_secs),
+        };
+        let group = matches!(target, Target::Group(_));
+        let bound = response.is_none_or(|response| {
+            let follower = Follower { mailbox: mailbox.clone(), response: response.into() };
+            self.followers.bind(id, group, follower)
+        });
+        let command = NewCommand {
+            id,
+            actor: actor.clone(),
+            scope: scope.clone(),
+            target,
+            submission,
+            expires: expiry(now, ttl_secs),
+            delivery,
+        };
+        Ok(Prepared { command, bound, record_refusal })
+    }
+
+    fn delivery(&self, target: &Target, ttl_secs: u32) -> Delivery {
+        if ttl_secs > 0 {
+            return Delivery::Inbox;
+        }
+        Delivery::Live(match target {
+            Target::Agent(agent) => {
+                let epoch = self.registry.find(agent).and_then(|(_, epoch)| epoch);
+                epoch.map(|epoch| (agent.clone(), epoch)).into_iter().collect()
+            }
+            Target::Group(group) => {
+                let connected = self.registry.connected_in(group).into_iter();
+                connected.filter_map(|(agent, _, epoch)| Some((agent, epoch?))).collect()
+            }
+        })
+    }
+
+    /// Tells the publisher what became of a submission; one that it cannot be told of is to be recorded, but for
+    /// one that it may not make: that ends its connection.
+    fn reply(
+        &self,
+        prepared: Prepared,
+        result: Submitted,
+        mailbox: &Arc<Mailbox>,
+        now: Timestamp,
+        refusals: &mut Vec<NewCommand>,
+    ) -> Result<Reply, StoreError> {
+        let Prepared { command, bound, record_refusal } = prepared;
+        let id = command.id;
+        let copy = record_refusal.then(|| command.clone());
+        let accepted = matches!(result, Submitted::Accepted { .. });
+        let error = match self.settle(command, result, now) {
+            Ok(()) if bound || !accepted => return Ok(Ok(())),
+            Ok(()) => {
+                EngineError::Full("accepted, but too many commands are followed at the moment".to_owned())
+            }
+            Err(error) => error,
+        };
+        self.followers.unbind(id, mailbox);
+        let to_record = !accepted && !matches!(error, EngineError::NotAllowed(_));
+        if let Some(mut refused) = copy.filter(|_| to_record) {
+            refused.delivery = Delivery::Refused(error.to_string());
+            if matches!(error, EngineError::IdConflict(_)) {
+                refused.id = new_command_id(now).map_err(|error| StoreError::Io(error.to_string()))?;
+            }
+            refusals.push(refused);
+        }
+        Ok(Err(Refusal::new(reason(&error), error.to_string())))
+    }
+
+    /// Does all that follows from what the store said of a command.
+    fn settle(&self, command: NewCommand, result: Submitted, now: Timestamp) -> Result<(), EngineError> {
+        let id = command.id;
+        match result {
+            Submitted::Accepted { news, changes } => {
+                tracing::debug!(command = %id, target = ?command.target, "accepted");
+                self.followers.tell_at_once(&news);
+                let group = match &command.target {
+                    // An agent that is not connected is nowhere as far as the engine knows.
+                    Target::Agent(_) => GroupPath::root(),
+                    Target::Group(group) => group.clone(),
+                };
+                self.command_event(&command.submission.kind, &command.actor.by, &group, &news);
+                self.tell(&changes);
+                self.hand_over(command, &news, now);
+                Ok(())
+            }
+            Submitted::Duplicate(news) => {
+                self.followers.tell_at_once(&news);
+                Ok(())
+            }
+            Submitted::Conflict => Err(EngineError::IdConflict(id)),
+            Submitted::Full => Err(EngineError::Full(match command.target {
+                Target::Agent(_) => format!("{PENDING_MAX} commands are pending for this agent"),
+                Target::Group(_) => format!("{LIVE_RECORDS_MAX} commands are live for this group"),
+            })),
+            // Whoever is limited to a part must not find out what exists elsewhere.
+            Submitted::Unknown | Submitted::Forbidden if !command.scope.is_root() => {
+                Err(EngineError::NotAllowed(match command.target {
+                    Target::Agent(agent) => format!("agent {agent} is not yours to command"),
+                    Target::Group(group) if command.scope.contains(&group) => {
+                        return Err(EngineError::UnknownGroup(group));
+                    }
+                    Target::Group(group) => format!("the group `{group}` is not yours to command"),
+                }))
+            }
+            Submitted::Unknown | Submitted::Forbidden => Err(match command.target {
+                Target::Agent(agent) => EngineError::UnknownAgent(agent),
+                Target::Group(group) => EngineError::UnknownGroup(group),
+            }),
         }
     }
 
-    fn tell_followers(&self, news: &News) {
-        match news {
-            News::Agent(update) => {
-                tracing::debug!(command = %update.id, agent = %update.outcome.agent, state = %update.outcome.state);
-                self.followers.tell(update);
+    /// Tells the connections, as far as there are any, what was accepted for them.
+    fn hand_over(&self, command: NewCommand, news: &News, now: Timestamp) {
+        let NewCommand { id, actor, target, submission, delivery, .. } = command;
+        let carriers = match (delivery, target) {
+            (Delivery::Refused(_), _) => return,
+            (Delivery::Inbox, Target::Agent(agent)) => {
+                if let Some((mailbox, _)) = self.registry.find(&agent) {
+                    mailbox.inbox_changed();
+                }
+                return;
             }
-            News::Group(update) => {
-                tracing::debug!(command = %update.id, group = %update.group, state = %update.state);
+            (Delivery::Inbox, Target::Group(group)) => return self.registry.inboxes_changed_in(&group),
+            (Delivery::Live(carriers), _) => carriers,
+        };
+        let slot: Option<Slot> = None;
+        let Submission { kind, priority, reason, .. } = submission;
+        let by = actor.by;
+        let command = Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
+        if matches!(news, News::Agent(update) if update.outcome.state != CommandState::Sent) {
+            return;
+        }
+        let of_group = matches!(news, News::Group(_));
+        for (agent, epoch) in carriers {
+            let found = self.registry.find(&agent).filter(|(_, present)| *present == Some(epoch));
+            let Some((mailbox, _)) = found else { continue };
+            if !mailbox.post(Letter::Live { epoch, command: command.clone() }) {
+                // Its end releases what it carried, this command too.
+                tracing::debug!(command = %id, %agent, "the connection has ended before the command was sent");
+            } else if of_group {
+                self.tell_sent(&agent, &command, now);
             }
         }
     }
+}
+
+fn expiry(now: Timestamp, ttl_secs: u32) -> Timestamp {
+    Timestamp::from_unix_ms(now.unix_ms() + i64::from(ttl_secs) * 1000)
+}
+
+/// Says what MQTT 5 says of an error.
+fn reason(error: &EngineError) -> ReasonCode {
+    match error {
+        EngineError::NotAllowed(_) => ReasonCode::NotAuthorized,
+        EngineError::Full(_) => ReasonCode::QuotaExceeded,
+        EngineError::UnknownCommand(_)
+        | EngineError::UnknownAgent(_)
+        | EngineError::UnknownGroup(_)
+        | EngineError::UnknownOperator(_)
+        | EngineError::UnknownToken(_)
+        | EngineError::Exists(_)
+        | EngineError::GroupExists(_)
+        | EngineError::InUse { .. }
+        | EngineError::LastAdmin(_)
+        | EngineError::IdConflict(_)
+        | EngineError::TokenUnknown
+        | EngineError::TokenExpired
+        | EngineError::TokenUsedUp
+        | EngineError::Invalid(_)
+        | EngineError::Random
+        | EngineError::Store(_) => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+pub(super) fn missing(what: &str) -> StoreError {
+    StoreError::Damaged(format!("{what} had no outcome"))
 }
 
 /// Stands in for a submission that could not be read, so that its refusal can be recorded (MQTT 3.1.1 only).
@@ -269,57 +324,5 @@ fn unreadable(refusal: Refusal) -> Submission {
     match refusal.submission {
         Some(submission) => *submission,
         None => Submission::new(Kind::unreadable()),
-    }
-}
-
-fn words(target: &Target) -> String {
-    match target {
-        Target::Agent(agent) => format!("agent {agent}"),
-        Target::Group(group) => format!("group {group}"),
-    }
-}
-
-fn new_command_id(now: Timestamp) -> Result<CommandId, StoreError> {
-    let mut random = [0; 10];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_| StoreError::Io("the system's random source failed".to_owned()))?;
-    Ok(CommandId::from_parts(u64::try_from(now.unix_ms()).unwrap_or(0), &random))
-}
-
-#[cfg(test)]
-mod tests {
-    use wakemq_protocol::GroupPath;
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::engine::Advertise;
-    use crate::store;
-
-    fn request(id: CommandId, agent: &str, record_refusal: bool) -> SubmitRequest {
-        SubmitRequest {
-            agent: agent.parse().unwrap(),
-            submission: Ok(Submission { id: Some(id), ..Submission::new(Kind::Wake) }),
-            message_expiry_secs: None,
-            response: None,
-            packet_id: Some(1),
-            record_refusal,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_refused_is_recorded_where_the_publisher_cannot_be_told() {
-        let advertise = Advertise { endpoints: Vec::new(), ca: None };
-        let engine = Engine::new(store::memory(), Clock::start(), advertise, Arc::default());
-        let who = Operator { name: "erika".parse().unwrap(), role: Role::Admin, scope: GroupPath::root() };
-        let mailbox = engine.registry().open("192.0.2.1:1".parse().unwrap());
-        let (told, recorded) = (CommandId::from_parts(1, &[1; 10]), CommandId::from_parts(2, &[2; 10]));
-        let batch = vec![request(told, "nobody", false), request(recorded, "nobody", true)];
-        let replies = engine.submit(&who, &mailbox, batch).await.unwrap();
-        assert!(replies.iter().all(|reply| reply.is_err()));
-        assert!(engine.command(&who, told).await.is_err());
-        let view = engine.command(&who, recorded).await.unwrap();
-        assert_eq!(view.outcomes[0].state, CommandState::Refused);
-        assert_eq!(view.outcomes[0].detail.as_deref(), Some("there is no agent nobody"));
     }
 }

@@ -2,27 +2,37 @@
 
 use std::sync::Arc;
 
-use wakemq_protocol::{AgentId, Command, CommandId, CommandState, Facts, Outcome, Receipt, Update};
+use wakemq_protocol::{AgentId, Command, CommandId, Facts, GroupPath, PresenceChange, Receipt, SecurityWhat};
 
 use super::Engine;
 use crate::registry::{Arrival, Mailbox};
-use crate::store::{Admin, AdminOp, Durability, Epoch, StoreError, Transition, Verdict};
+use crate::store::{Admin, AdminOp, Durability, Epoch, Outcomes, StoreError, Transition, Verdict};
 
 /// The node's name in claims: there is one node so far.
 const NODE: &str = "local";
 
 impl Engine {
     /// Lets an authenticated agent's connection in, and asks a former one to end.
-    pub fn arrive(&self, agent: &AgentId, mailbox: &Arc<Mailbox>, instance: Option<u64>) -> Arrival {
-        let arrival = self.registry.arrive(agent, mailbox, instance, self.clock.mono_ms());
+    pub fn arrive(
+        &self,
+        agent: &AgentId,
+        group: &GroupPath,
+        mailbox: &Arc<Mailbox>,
+        instance: Option<u64>,
+    ) -> Arrival {
+        let arrival = self.registry.arrive(agent, group, mailbox, instance, self.clock.mono_ms());
         let address = mailbox.address();
         match &arrival {
             Arrival::Admitted => tracing::debug!(%agent, %address, "agent connected"),
             Arrival::Cloned { other } => {
                 self.metrics.cloned_identities.inc();
-                tracing::warn!(
-                    %agent, %address, other = %other.address,
+                self.security_event(
+                    SecurityWhat::ClonedIdentity,
+                    Some(format!("agent:{agent}")),
+                    group.clone(),
+                    vec![address.to_string(), other.address.to_string()],
                     "two instances of this agent alternate: its identity was cloned; enrol one of them anew"
+                        .to_owned(),
                 )
             }
             Arrival::Wait { secs } => tracing::debug!(%agent, %address, secs, "cloned identity has to wait"),
@@ -34,27 +44,22 @@ impl Engine {
     pub async fn claim(&self, agent: &AgentId, mailbox: &Mailbox) -> Result<Option<Epoch>, StoreError> {
         let claim = self.store.claim(agent, NODE, self.clock.now()).await?;
         self.tell(&claim.changes);
-        let current = self.registry.set_epoch(agent, mailbox.id(), Some(claim.epoch));
-        Ok(current.then_some(claim.epoch))
+        let _order = self.presence.lock();
+        if !self.registry.set_epoch(agent, mailbox.id(), Some(claim.epoch)) {
+            return Ok(None);
+        }
+        if let Some(group) = self.registry.group_of(agent) {
+            let address = Some(mailbox.address());
+            self.presence_event(agent, group, PresenceChange::Connected, address, (None, None));
+        }
+        Ok(Some(claim.epoch))
     }
 
     /// Takes the next commands of the agent's inbox, to be sent at once; none under a stale epoch.
     pub async fn fetch(&self, agent: &AgentId, epoch: Epoch, max: usize) -> Result<Vec<Command>, StoreError> {
         let now = self.clock.now();
         let page = self.store.inbox(agent, epoch, max, now).await?;
-        for command in &page.commands {
-            tracing::debug!(command = %command.id, %agent, state = "sent");
-            let outcome = Outcome {
-                agent: agent.clone(),
-                state: CommandState::Sent,
-                at: now,
-                detail: None,
-                superseded_by: None,
-                cancel_requested: false,
-                late: None,
-            };
-            self.followers.tell(&Update { id: command.id, outcome });
-        }
+        page.commands.iter().for_each(|command| self.tell_sent(agent, command, now));
         Ok(page.commands)
     }
 
@@ -80,12 +85,15 @@ impl Engine {
     }
 
     /// Records a receipt; one that changes nothing is as good as any other for the agent.
-    pub async fn receipt(&self, agent: &AgentId, receipt: Receipt) -> Result<(), StoreError> {
+    pub async fn receipt(
+        &self,
+        agent: &AgentId,
+        mailbox: &Mailbox,
+        receipt: Receipt,
+    ) -> Result<(), StoreError> {
         let id = receipt.id;
         match self.record_one(Transition::Receipt { agent: agent.clone(), receipt }).await? {
-            Verdict::Unknown => {
-                tracing::warn!(command = %id, %agent, "a receipt for a command that is not the agent's")
-            }
+            Verdict::Unknown => self.foreign_receipt(agent, mailbox, id).await?,
             Verdict::Late => {
                 tracing::warn!(command = %id, %agent, "a receipt came after the command had ended")
             }
@@ -94,25 +102,67 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells of a receipt for another's command; one for a command that is long forgotten is none of that.
+    async fn foreign_receipt(
+        &self,
+        agent: &AgentId,
+        mailbox: &Mailbox,
+        id: CommandId,
+    ) -> Result<(), StoreError> {
+        if self.store.command(id, Outcomes::default()).await?.is_none() {
+            tracing::debug!(command = %id, %agent, "a receipt for a command that nobody knows");
+            return Ok(());
+        }
+        self.security_event(
+            SecurityWhat::ForeignReceipt,
+            Some(format!("agent:{agent}")),
+            self.registry.group_of(agent).unwrap_or_else(GroupPath::root),
+            vec![mailbox.address().to_string()],
+            format!("a receipt for the command {id}, which is not this agent's; look at what runs there"),
+        );
+        Ok(())
+    }
+
     /// Keeps what the agent tells of itself; the next flush takes it along.
-    pub async fn facts(&self, agent: &AgentId, facts: Facts) -> Result<(), StoreError> {
-        self.seen(agent, Some(facts)).await
+    pub async fn facts(&self, agent: &AgentId, mailbox: &Mailbox, facts: Facts) -> Result<(), StoreError> {
+        self.seen(agent, Some(facts.clone())).await?;
+        if let Some(group) = self.registry.group_of(agent) {
+            let address = Some(mailbox.address());
+            self.presence_event(agent, group, PresenceChange::Facts, address, (None, Some(&facts)));
+        }
+        Ok(())
     }
 
     /// Releases what the connection carried: it becomes `queued` again, or the end that is due.
     pub async fn release(&self, agent: &AgentId, mailbox: &Mailbox, epoch: Epoch) -> Result<(), StoreError> {
-        self.registry.set_epoch(agent, mailbox.id(), None);
+        {
+            let _order = self.presence.lock();
+            if self.registry.set_epoch(agent, mailbox.id(), None) {
+                self.disconnected(agent, mailbox, "it has unsubscribed from its commands");
+            }
+        }
         self.record_one(Transition::Release { agent: agent.clone(), epoch }).await.map(drop)
     }
 
-    /// Notes that an agent's connection has ended.
+    /// Notes that an agent's connection has ended, and why.
     pub async fn depart(
         &self,
         agent: &AgentId,
         mailbox: &Mailbox,
         epoch: Option<Epoch>,
+        why: &str,
     ) -> Result<(), StoreError> {
-        self.registry.leave(agent, mailbox.id());
+        {
+            let _order = self.presence.lock();
+            let taken_over = self
+                .registry
+                .find(agent)
+                .is_some_and(|(present, epoch)| present.id() != mailbox.id() && epoch.is_some());
+            if epoch.is_some() && !taken_over {
+                self.disconnected(agent, mailbox, why);
+            }
+            self.registry.leave(agent, mailbox.id());
+        }
         tracing::debug!(%agent, address = %mailbox.address(), "agent left");
         if let Some(epoch) = epoch {
             self.record_one(Transition::Release { agent: agent.clone(), epoch }).await?;
@@ -120,8 +170,15 @@ impl Engine {
         self.seen(agent, None).await
     }
 
+    /// Tells that an agent that was subscribed is not any more; its entry is still there, its own or a newer one.
+    fn disconnected(&self, agent: &AgentId, mailbox: &Mailbox, why: &str) {
+        let group = self.registry.group_of(agent).unwrap_or_else(GroupPath::root);
+        let (address, detail) = (Some(mailbox.address()), Some(why.to_owned()));
+        self.presence_event(agent, group, PresenceChange::Disconnected, address, (detail, None));
+    }
+
     async fn seen(&self, agent: &AgentId, facts: Option<Facts>) -> Result<(), StoreError> {
-        let op = AdminOp::Seen { agent: agent.clone(), facts };
-        self.store.write(vec![Admin { op, actor: None }], Durability::Lazy, self.clock.now()).await.map(drop)
+        let op = Admin { op: AdminOp::Seen { agent: agent.clone(), facts }, actor: None };
+        self.store.write(vec![op], Durability::Lazy, self.clock.now()).await.map(drop)
     }
 }

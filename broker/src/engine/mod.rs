@@ -1,20 +1,34 @@
 //! The engine: the only part that sees both the store and the registry of live connections.
 //!
-//! What publishers, agents and administrators ask of it has a file each.
+//! What publishers, agents and administrators ask of it has a file each, and so has what it tells them.
 
 mod admin;
+mod agents;
+mod audit;
 mod commands;
 mod delivery;
+mod enrol;
+mod error;
+mod events;
 mod followers;
+mod groups;
+mod history;
 mod measure;
+mod operators;
 mod rights;
+mod secrets;
+#[cfg(test)]
+mod tests;
 mod throttle;
+mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use events::Told;
 use followers::Followers;
 use parking_lot::Mutex;
+use rights::Rights;
 use wakemq_core::Throttle;
 
 use crate::clock::Clock;
@@ -22,9 +36,14 @@ use crate::metrics::Metrics;
 use crate::registry::{Mailbox, Registry};
 use crate::store::Store;
 
-pub use admin::{PAGE_MAX, create_operator};
+pub use admin::PAGE_MAX;
+pub use agents::AgentFilter;
+pub(crate) use agents::read_place;
 pub use commands::Reply;
-pub use rights::{EngineError, Operator};
+pub use error::EngineError;
+pub use events::{Events, NoEvents};
+pub use operators::create_operator;
+pub use rights::{Caller, Operator};
 pub use throttle::Answer;
 
 /// Accepts commands, hands them to connections, and records what becomes of them.
@@ -35,26 +54,50 @@ pub struct Engine {
     pub(crate) advertise: Advertise,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whoever carries events to operators.
+    events: Arc<dyn Events>,
+    /// Of whom `security` events told lately.
+    told: Told,
+    /// Held while an agent's presence is changed and told, so that it is told in the order of the changes.
+    presence: Mutex<()>,
     followers: Followers,
     /// Who gave wrong secrets lately.
     throttle: Mutex<Throttle>,
+    rights: Rights,
+    /// Held from a change of rights in the store until the table has it, so that both have the same order.
+    rights_order: tokio::sync::Mutex<()>,
+    /// A change of rights has failed: it may be in the store nevertheless.
+    rights_in_doubt: AtomicBool,
     /// A write has failed: what was busy with it may have been passed over by connections that looked meanwhile.
     write_failed: AtomicBool,
-    /// Counts revocations, so that a connection that was authenticated before one and arrives after it is noticed.
+    /// Counts revocations, moves and changes of rights, so that a connection that was authenticated before one and
+    /// arrives after it is noticed.
     revocations: AtomicU64,
 }
 
 impl Engine {
-    /// Makes an engine over a store.
-    pub fn new(store: Arc<dyn Store>, clock: Clock, advertise: Advertise, metrics: Arc<Metrics>) -> Self {
+    /// Makes an engine over a store; [`load_rights`](Self::load_rights) comes before anything else.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        advertise: Advertise,
+        metrics: Arc<Metrics>,
+        events: Arc<dyn Events>,
+    ) -> Self {
         Self {
+            followers: Followers::new(store.clone(), clock.clone()),
             store,
             clock,
             advertise,
             registry: Registry::default(),
             metrics,
-            followers: Followers::default(),
             throttle: Mutex::default(),
+            events,
+            told: Told::default(),
+            presence: Mutex::default(),
+            rights: Rights::default(),
+            rights_order: tokio::sync::Mutex::default(),
+            rights_in_doubt: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
             revocations: AtomicU64::new(0),
         }
@@ -75,7 +118,8 @@ impl Engine {
         &self.clock
     }
 
-    /// Returns how many revocations there were; see [`arrive`](Self::arrive) for what it is compared with.
+    /// Returns how many revocations, moves and changes of rights there were. Who authenticates somebody reads it
+    /// before, and again after the connection is in the registry: if it has changed, authentication was too early.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::SeqCst)
     }

@@ -1,10 +1,20 @@
-//! Who may do what, and why something was not done.
+//! Who may do what, at this moment.
+//!
+//! A right is looked up where it is used, never remembered: what was proved at a connection's CONNECT, or at the
+//! head of a request, is only who somebody is. The table of all operators is in memory, because it is asked for
+//! each event and each submission; it follows the store by [`Engine::load_rights`](super::Engine::load_rights) at
+//! the start and by each durable change.
 
-use wakemq_protocol::{AgentId, CommandId, GroupPath, OperatorName};
+use std::collections::HashMap;
+use std::net::SocketAddr;
 
-use crate::store::{Principal, Role, StoreError};
+use parking_lot::RwLock;
+use wakemq_protocol::{GroupPath, OperatorName, Role};
 
-/// An operator whose secret was found.
+use super::EngineError;
+use crate::store::{Actor, Principal};
+
+/// An operator and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
     /// Its name.
@@ -26,7 +36,7 @@ impl Operator {
 
     /// Returns the name under which what it publishes is recorded: `op:` and its own.
     pub fn by(&self) -> String {
-        format!("op:{}", self.name)
+        by(&self.name)
     }
 
     /// Refuses an operator whose role is below `needed`.
@@ -35,10 +45,8 @@ impl Operator {
             return Ok(());
         }
         Err(EngineError::NotAllowed(format!(
-            "operator {} has the role {}; this needs {}",
-            self.name,
-            word(self.role),
-            word(needed)
+            "operator {} has the role {}; this needs {needed}",
+            self.name, self.role
         )))
     }
 
@@ -54,53 +62,57 @@ impl Operator {
     }
 }
 
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
+pub(super) fn by(name: &OperatorName) -> String {
+    format!("op:{name}")
+}
+
+/// An operator that asks for something, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose secret was given.
+    pub name: OperatorName,
+    /// Where the request came from; `None` for one that came over no connection.
+    pub address: Option<SocketAddr>,
+}
+
+impl Caller {
+    /// Returns what the audit trail says of the caller.
+    pub(super) fn actor(&self) -> Actor {
+        Actor { by: by(&self.name), address: self.address }
     }
 }
 
-/// Says why the engine did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum EngineError {
-    /// The operator's role or group does not allow it.
-    #[error("{0}")]
-    NotAllowed(String),
-    /// No such command, or none that the operator may see.
-    #[error("there is no command {0}")]
-    UnknownCommand(CommandId),
-    /// No such agent, or none that the operator may see.
-    #[error("there is no agent {0}")]
-    UnknownAgent(AgentId),
-    /// The id, or the secret, is taken.
-    #[error("{0} exists already, or its secret is in use")]
-    Exists(String),
-    /// No such enrolment token.
-    #[error("the enrolment token is not valid")]
-    TokenUnknown,
-    /// The enrolment token has expired.
-    #[error("the enrolment token has expired")]
-    TokenExpired,
-    /// The enrolment token has no use left.
-    #[error("the enrolment token has no use left")]
-    TokenUsedUp,
-    /// A value is outside of what is allowed.
-    #[error("{0}")]
-    Invalid(String),
-    /// The system gave no random numbers.
-    #[error("the system's random source failed")]
-    Random,
-    /// The store could not do its work.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// The present rights of every operator.
+#[derive(Debug, Default)]
+pub(super) struct Rights {
+    operators: RwLock<HashMap<OperatorName, (Role, GroupPath)>>,
 }
 
-impl EngineError {
-    /// Tells whether the same request may succeed later without anything about it being changed.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Random | Self::Store(_))
+impl Rights {
+    /// Returns an operator as it is now; `None` if it was revoked, or never was.
+    pub(super) fn of(&self, name: &OperatorName) -> Option<Operator> {
+        let operators = self.operators.read();
+        let (role, scope) = operators.get(name)?;
+        Some(Operator { name: name.clone(), role: *role, scope: scope.clone() })
+    }
+
+    pub(super) fn set(&self, Operator { name, role, scope }: Operator) {
+        self.operators.write().insert(name, (role, scope));
+    }
+
+    pub(super) fn remove(&self, name: &OperatorName) {
+        self.operators.write().remove(name);
+    }
+
+    /// Takes the place of the whole table; returns whose rights are not what they were.
+    pub(super) fn replace(&self, operators: HashMap<OperatorName, (Role, GroupPath)>) -> Vec<OperatorName> {
+        let former = std::mem::replace(&mut *self.operators.write(), operators);
+        let now = self.operators.read();
+        former
+            .into_iter()
+            .filter(|(name, rights)| now.get(name) != Some(rights))
+            .map(|(name, _)| name)
+            .collect()
     }
 }
 

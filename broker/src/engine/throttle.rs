@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use wakemq_core::{Judged, Penalty, Source, Throttle};
+use wakemq_protocol::{GroupPath, SecurityWhat};
 
 use super::Engine;
 use crate::metrics::WrongSecret;
@@ -60,7 +61,13 @@ impl Engine {
     }
 
     fn tell_of_wrong_secrets(&self, address: IpAddr, wrong: u32) {
-        tracing::warn!(%address, wrong, "this address keeps giving wrong secrets; its refusals are delayed");
+        self.security_event(
+            SecurityWhat::WrongSecrets,
+            None,
+            GroupPath::root(),
+            vec![address.to_string()],
+            format!("{wrong} wrong secrets came from this address; its refusals are delayed"),
+        );
     }
 }
 
@@ -72,12 +79,12 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::engine::Advertise;
+    use crate::engine::{Advertise, NoEvents};
     use crate::store;
 
     fn engine() -> Arc<Engine> {
         let advertise = Advertise { endpoints: Vec::new(), ca: None };
-        Arc::new(Engine::new(store::memory(), Clock::start(), advertise, Arc::default()))
+        Arc::new(Engine::new(store::memory(), Clock::start(), advertise, Arc::default(), Arc::new(NoEvents)))
     }
 
     #[tokio::test(start_paused = true)]

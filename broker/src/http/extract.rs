@@ -14,15 +14,15 @@ use wakemq_protocol::limits::PAYLOAD_MAX;
 
 use super::problem::{Kind, Refusal};
 use super::{Peer, Shared};
-use crate::engine::{Answer, Operator};
+use crate::engine::{Answer, Caller, Operator};
 
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 
-/// The operator whose secret the request carries.
-pub(super) struct Caller(pub(super) Operator);
+/// The operator whose secret the request carries, and from where. What it may do is looked up where it is done.
+pub(super) struct Asking(pub(super) Caller);
 
-impl FromRequestParts<Shared> for Caller {
+impl FromRequestParts<Shared> for Asking {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
@@ -33,16 +33,19 @@ impl FromRequestParts<Shared> for Caller {
             ));
         };
         let wrong = || Refusal::new(Kind::WrongSecret, "no operator has this secret");
+        let peer: Option<Peer> = parts.extensions.get().copied();
         let principal = match header.to_str().ok().and_then(bearer) {
             Some(presented) => shared.engine.authenticate(presented).await?,
             None => None,
         };
         let Some(principal) = principal else {
-            return Err(refuse_secret(shared, parts.extensions.get().copied(), wrong()).await);
+            return Err(refuse_secret(shared, peer, wrong()).await);
         };
-        Operator::from_principal(principal).map(Self).ok_or_else(|| {
-            Refusal::new(Kind::NotAllowed, "this is the secret of an agent; an operator's is needed")
-        })
+        let Some(Operator { name, .. }) = Operator::from_principal(principal) else {
+            let text = "this is the secret of an agent; an operator's is needed";
+            return Err(Refusal::new(Kind::NotAllowed, text));
+        };
+        Ok(Self(Caller { name, address: peer.map(|Peer(address)| address) }))
     }
 }
 

@@ -23,9 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use wakemq_protocol::http::{ImportLine, ImportResult};
 
 use super::Shared;
-use super::extract::{Caller, check_content};
+use super::extract::{Asking, check_content};
 use super::problem::{Kind, Refusal};
-use crate::engine::{Engine, Operator};
+use crate::engine::{Caller, Engine};
 
 /// Content types of JSON lines; the first is what the answer has.
 const JSON_LINES: [&str; 2] = ["application/jsonl", "application/x-ndjson"];
@@ -44,17 +44,17 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn import(
     State(shared): State<Shared>,
-    Caller(who): Caller,
+    Asking(caller): Asking,
     request: Request,
 ) -> Result<Response, Refusal> {
-    shared.engine.may_import(&who)?;
+    shared.engine.may_import(&caller)?;
     check_content(request.headers(), &JSON_LINES, IMPORT_MAX)?;
     let permit =
         shared.imports.clone().try_acquire_owned().map_err(|_| {
             Refusal::new(Kind::Busy, "one import runs at a time; try again when it has ended")
         })?;
     let (answers, receiver) = mpsc::channel(BATCHES_MAX);
-    let run = Run { engine: shared.engine, who, answers, input: Lines::default(), _permit: permit };
+    let run = Run { engine: shared.engine, caller, answers, input: Lines::default(), _permit: permit };
     let task = tokio::spawn(run.run(request.into_body()));
     let mut response = Response::new(Body::new(Answers { receiver, _task: AbortOnDrop(task) }));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON_LINES[0]));
@@ -90,7 +90,7 @@ impl Drop for AbortOnDrop {
 /// One import.
 struct Run {
     engine: Arc<Engine>,
-    who: Operator,
+    caller: Caller,
     /// Before `answers`, because fields are dropped in order: who sees the end of an answer may import again.
     _permit: OwnedSemaphorePermit,
     answers: mpsc::Sender<Bytes>,
@@ -145,7 +145,7 @@ impl Run {
                 Err(error) => order.push((line, Some(ImportResult::Failed { line, error }))),
             }
         }
-        let mut done = match self.engine.import(&self.who, good).await {
+        let mut done = match self.engine.import(&self.caller, good).await {
             Ok(results) => Ok(results.into_iter()),
             Err(error) => {
                 tracing::error!(%error, "a batch of an import could not be carried out");

@@ -23,7 +23,8 @@ use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, patch, post};
+use handlers::{agents, audit, commands, groups, operators, system, tokens};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -148,18 +149,29 @@ fn router(shared: Shared, serves: Serves) -> Router {
         Serves::Clients => Router::new(),
         Serves::Admin => Router::new().route("/metrics", get(metrics::metrics)),
     };
+    let agent = || get(agents::agent).delete(agents::revoke);
     routes
-        .route("/v1/enrol", post(handlers::enrol))
-        .route("/v1/commands/{id}", get(handlers::command))
-        .route("/v1/commands/{id}/cancel", post(handlers::cancel))
-        .route("/v1/agents", get(handlers::agents))
-        .route("/v1/agents/import", post(import::import).get(handlers::agent).delete(handlers::revoke))
-        .route("/v1/agents/{agent}", get(handlers::agent).delete(handlers::revoke))
-        .route("/v1/tokens", post(handlers::create_token))
-        .route("/healthz", get(handlers::healthz))
-        .route("/readyz", get(handlers::readyz))
-        .fallback(handlers::not_found)
-        .method_not_allowed_fallback(handlers::method_not_allowed)
+        .route("/v1/enrol", post(agents::enrol))
+        .route("/v1/commands", post(commands::submit))
+        .route("/v1/commands/{id}", get(commands::command))
+        .route("/v1/commands/{id}/waiting", get(commands::waiting))
+        .route("/v1/commands/{id}/cancel", post(commands::cancel))
+        .route("/v1/agents", get(agents::list))
+        .route("/v1/agents/import", agent().post(import::import))
+        .route("/v1/agents/{agent}", agent())
+        .route("/v1/agents/{agent}/move", post(agents::relocate))
+        .route("/v1/groups", get(groups::list).post(groups::create))
+        .route("/v1/groups/rename", post(groups::rename))
+        .route("/v1/groups/remove", post(groups::remove))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/operators", get(operators::list).post(operators::create))
+        .route("/v1/operators/{operator}", patch(operators::change).delete(operators::revoke))
+        .route("/v1/audit", get(audit::list))
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .fallback(system::not_found)
+        .method_not_allowed_fallback(system::method_not_allowed)
         .layer(map_response(no_store))
         .with_state(shared)
 }

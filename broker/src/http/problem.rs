@@ -30,12 +30,16 @@ pub(super) enum Kind {
     MethodNotAllowed,
     TooSlow,
     Exists,
+    InUse,
+    LastAdmin,
+    IdConflict,
     TokenExpired,
     TokenUsedUp,
     TooLarge,
     MediaType,
     Invalid,
     Throttled,
+    Quota,
     Busy,
     Draining,
     Unavailable,
@@ -59,6 +63,11 @@ impl Kind {
             }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too-slow", "The request took too long to arrive"),
             Self::Exists => (StatusCode::CONFLICT, "exists", "It exists already"),
+            Self::InUse => (StatusCode::CONFLICT, "in-use", "It is in use"),
+            Self::LastAdmin => {
+                (StatusCode::CONFLICT, "last-admin", "Nobody could administer the broker any more")
+            }
+            Self::IdConflict => (StatusCode::CONFLICT, "id-conflict", "The id stands for another command"),
             Self::TokenExpired => (StatusCode::GONE, "token-expired", "The enrolment token has expired"),
             Self::TokenUsedUp => (StatusCode::GONE, "token-used-up", "The enrolment token is used up"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
@@ -69,6 +78,7 @@ impl Kind {
             Self::Throttled => {
                 (StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many wrong secrets come from here")
             }
+            Self::Quota => (StatusCode::TOO_MANY_REQUESTS, "quota", "Too many commands wait already"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Another import is running"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The broker is shutting down"),
             Self::Unavailable => {
@@ -106,8 +116,16 @@ impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Self {
         let kind = match error {
             EngineError::NotAllowed(_) => Kind::NotAllowed,
-            EngineError::UnknownCommand(_) | EngineError::UnknownAgent(_) => Kind::NotFound,
-            EngineError::Exists(_) => Kind::Exists,
+            EngineError::UnknownCommand(_)
+            | EngineError::UnknownAgent(_)
+            | EngineError::UnknownGroup(_)
+            | EngineError::UnknownOperator(_)
+            | EngineError::UnknownToken(_) => Kind::NotFound,
+            EngineError::Exists(_) | EngineError::GroupExists(_) => Kind::Exists,
+            EngineError::InUse { .. } => Kind::InUse,
+            EngineError::LastAdmin(_) => Kind::LastAdmin,
+            EngineError::IdConflict(_) => Kind::IdConflict,
+            EngineError::Full(_) => Kind::Quota,
             EngineError::TokenUnknown => Kind::TokenUnknown,
             EngineError::TokenExpired => Kind::TokenExpired,
             EngineError::TokenUsedUp => Kind::TokenUsedUp,
@@ -145,7 +163,7 @@ impl IntoResponse for Refusal {
             let challenge = if given { WRONG_SECRET } else { NO_SECRET };
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        if self.kind == Kind::Throttled {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             headers.insert(RETRY_AFTER, THROTTLED_SECS);
         }

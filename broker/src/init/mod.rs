@@ -46,7 +46,7 @@ const STAGE: &str = ".init";
 /// Says that everything in the stage is complete.
 const COMPLETE: &str = "complete";
 /// Name of the first administrator.
-const ADMIN: &str = "admin";
+pub const ADMIN: &str = "admin";
 /// Names that every server certificate holds.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Cache for the short time for which the new store is open.
@@ -334,7 +334,8 @@ mod tests {
         let clock = Clock::start();
         let store = store::open(&dir.path().join(STORE), CACHE_BYTES, clock.now()).unwrap();
         let advertise = crate::engine::Advertise { endpoints: Vec::new(), ca: None };
-        let engine = crate::engine::Engine::new(store, clock, advertise, std::sync::Arc::default());
+        let events = Arc::new(crate::engine::NoEvents);
+        let engine = crate::engine::Engine::new(store, clock, advertise, Arc::default(), events);
         let found = engine.authenticate(profile.secret.expose()).await.unwrap();
         let admin = crate::engine::Operator::from_principal(found.unwrap()).unwrap();
         assert_eq!((admin.name.as_str(), admin.role, admin.scope.is_root()), ("admin", Role::Admin, true));

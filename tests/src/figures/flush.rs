@@ -113,7 +113,8 @@ impl SlowBroker {
             advertise: Advertise { endpoints: vec![address.to_string()], ca: None },
             limits: Limits::default(),
             metrics: Arc::default(),
-        })?;
+        })
+        .await?;
         let dialer = Dialer::new(address, &data.join(CA))?;
         let profile = load_profile(&data.join(OPERATOR))?;
         let imported = import_numbered(&mut Management::new(&profile)?, agents).await?;

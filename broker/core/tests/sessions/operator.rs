@@ -4,7 +4,7 @@ use wakemq_core::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket,
 };
 use wakemq_core::{End, OperatorAction, OperatorSession, Refusal, Response, SubmitRequest};
-use wakemq_protocol::{Kind, Submission};
+use wakemq_protocol::{Kind, Submission, Target};
 
 use crate::fixture::{
     BOTH, KEEP_ALIVE_MAX_SECS, V4, V5, connect, drain_operator, operator, puback, publish, subscribe,
@@ -29,7 +29,7 @@ fn submit(
     submission: Result<Submission, Refusal>,
 ) -> OperatorAction {
     OperatorAction::Submit(SubmitRequest {
-        agent: "printer-7".parse().expect("a good id"),
+        target: Target::Agent("printer-7".parse().expect("a good id")),
         submission,
         message_expiry_secs: None,
         response: None,
@@ -167,11 +167,12 @@ fn what_a_payload_held_is_not_in_the_log() {
 }
 
 #[test]
-fn groups_are_not_commanded_yet() {
-    for topic in ["wake/v1/groups/commands", "wake/v1/groups/a/b/commands"] {
+fn groups_are_commanded_as_agents_are() {
+    for (topic, group) in [("wake/v1/groups/commands", ""), ("wake/v1/groups/a/b/commands", "a/b")] {
         for level in BOTH {
             let actions = handle_new(level, publish(topic, WAKE, Some(9)));
-            assert_eq!(refusal(&actions), ReasonCode::ImplementationSpecificError, "{topic}");
+            let [OperatorAction::Submit(request)] = &actions[..] else { panic!("{actions:?}") };
+            assert_eq!(request.target, Target::Group(group.parse().expect("a good path")), "{topic}");
         }
     }
 }

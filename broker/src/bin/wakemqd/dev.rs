@@ -8,10 +8,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use wakemq_broker::clock::Clock;
 use wakemq_broker::config::{self, Config};
-use wakemq_broker::engine::{Engine, Operator};
-use wakemq_broker::init::{self, CA, OPERATOR, Plan};
-use wakemq_broker::store::Role;
-use wakemq_protocol::GroupPath;
+use wakemq_broker::engine::{Caller, Engine};
+use wakemq_broker::init::{self, ADMIN, CA, OPERATOR, Plan};
 use wakemq_protocol::http::TokenRequest;
 
 /// Where it listens unless told otherwise: 443 would need a right.
@@ -61,9 +59,9 @@ pub(crate) async fn guide(
 ) -> anyhow::Result<()> {
     let endpoints = config.advertised(bound, &init::host_name());
     init::set_profile_endpoints(data, &endpoints)?;
-    let who = Operator { name: "dev".parse()?, role: Role::Admin, scope: GroupPath::root() };
+    let caller = Caller { name: ADMIN.parse()?, address: None };
     let request = TokenRequest { group: GROUP.parse()?, uses: TOKEN_USES, expires_in: TOKEN_SECS };
-    let answer = engine.create_token(&who, request).await.context("cannot create a token")?;
+    let answer = engine.create_token(&caller, request).await.context("cannot create a token")?;
     init::replace(&data.join(TOKEN), &format!("{}\n", answer.token.expose()), 0o600)?;
 
     let server = endpoints.first().map_or("127.0.0.1", String::as_str);

@@ -87,6 +87,7 @@ impl Service {
             limits: limits(&config.limits, max_connections),
             metrics,
         })
+        .await
         .context("the broker cannot start")?;
         announce(broker.local_addrs(), broker.admin_addrs())?;
         Ok(Self { broker, signals, grace: Duration::from_secs(config.limits.shutdown_secs.into()) })

@@ -1,0 +1,152 @@
+//! Agents, as operators see and administer them.
+
+use wakemq_core::End;
+use wakemq_core::packet::ReasonCode;
+use wakemq_protocol::http::{AgentPage, AgentView};
+use wakemq_protocol::{AgentId, GroupPath, Role, Timestamp};
+
+use super::admin::{About, PAGE_MAX, refusal, wrong_rows};
+use super::{Caller, Engine, EngineError};
+use crate::store::{AdminOp, AdminOutcome, AgentRow, Query, Rows, StoreError};
+
+/// How many agents are looked at for one page, while some are left out.
+const SCAN_MAX: usize = 10 * PAGE_MAX;
+
+/// Which agents of the operator's are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFilter {
+    /// Those of this subtree; all that the operator may see, if it is not given.
+    pub group: Option<GroupPath>,
+    /// Those that are connected, or those that are not.
+    pub connected: Option<bool>,
+    /// Those behind this one.
+    pub after: Option<(GroupPath, AgentId)>,
+    /// How many at most, and at most [`PAGE_MAX`].
+    pub limit: usize,
+}
+
+impl Engine {
+    /// Shows a page of the agents that the operator may see, by group and then by id.
+    ///
+    /// The page may be short, or empty, and not the last: a bounded number of agents is looked at for each.
+    pub async fn agents(&self, caller: &Caller, filter: AgentFilter) -> Result<AgentPage, EngineError> {
+        let who = self.admit(caller, Role::Viewer)?;
+        let AgentFilter { group, connected, mut after, limit } = filter;
+        let scope = group.unwrap_or_else(|| who.scope.clone());
+        who.require_group(&scope)?;
+        let limit = limit.clamp(1, PAGE_MAX);
+        let mut agents = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            // One more than is shown tells whether there is a next page.
+            let query =
+                Query::Agents { after: after.clone(), scope: scope.clone(), max: PAGE_MAX.min(limit + 1) };
+            let rows = rows(self.store.read(query).await?)?;
+            if rows.is_empty() {
+                return Ok(AgentPage { agents, next: None });
+            }
+            for row in rows {
+                if agents.len() == limit || looked_at == SCAN_MAX {
+                    let next = after.map(|(group, agent)| place(&group, &agent));
+                    return Ok(AgentPage { agents, next });
+                }
+                looked_at += 1;
+                after = Some((row.group.clone(), row.agent.clone()));
+                let view = self.agent_view(row);
+                if connected.is_none_or(|connected| connected == view.connected) {
+                    agents.push(view);
+                }
+            }
+        }
+    }
+
+    /// Shows one agent.
+    pub async fn agent(&self, caller: &Caller, id: AgentId) -> Result<AgentView, EngineError> {
+        let who = self.admit(caller, Role::Viewer)?;
+        match self.agent_row(&id).await? {
+            Some(row) if who.scope.contains(&row.group) => Ok(self.agent_view(row)),
+            Some(_) | None => Err(EngineError::UnknownAgent(id)),
+        }
+    }
+
+    /// Takes an agent into another group: commands for groups that it leaves are not meant for it any more.
+    ///
+    /// Runs to its end once it is begun: do not drop the future.
+    pub async fn move_agent(
+        &self,
+        caller: &Caller,
+        id: AgentId,
+        to: GroupPath,
+    ) -> Result<AgentView, EngineError> {
+        let who = self.admit(caller, Role::Admin)?;
+        who.require_group(&to)?;
+        let op = AdminOp::MoveAgent { agent: id.clone(), to: to.clone(), scope: who.scope };
+        let outcome = self.write_one(op, caller.actor()).await?;
+        let AdminOutcome::Moved { from, changes } = outcome else {
+            return Err(refusal(outcome, About::Agent(id)));
+        };
+        // What it leaves behind is told where it was; from then on all happens where it is.
+        self.tell_at(&changes, &from);
+        self.registry.set_group(&id, &to);
+        self.note_revocation();
+        if let Some((mailbox, _)) = self.registry.find(&id) {
+            // An older command of a slot may have become the newest.
+            mailbox.inbox_changed();
+        }
+        tracing::info!(agent = %id, %from, %to, by = %caller.name, "agent moved");
+        self.agent(caller, id).await
+    }
+
+    /// Removes an agent: its secret opens nothing any more, its commands end, its connection is closed.
+    ///
+    /// Runs to its end once it is begun: do not drop the future.
+    pub async fn revoke_agent(&self, caller: &Caller, id: AgentId) -> Result<(), EngineError> {
+        let who = self.admit(caller, Role::Admin)?;
+        let op = AdminOp::RevokeAgent { agent: id.clone(), scope: who.scope };
+        let outcome = self.write_one(op, caller.actor()).await?;
+        let AdminOutcome::Revoked { changes } = outcome else {
+            return Err(refusal(outcome, About::Agent(id)));
+        };
+        self.note_revocation();
+        self.tell(&changes);
+        if let Some((mailbox, _)) = self.registry.find(&id) {
+            mailbox.evict(End::new(ReasonCode::NotAuthorized, "the agent was revoked"));
+        }
+        tracing::info!(agent = %id, by = %caller.name, "agent revoked");
+        Ok(())
+    }
+
+    fn agent_view(&self, row: AgentRow) -> AgentView {
+        let present = self.registry.find(&row.agent);
+        AgentView {
+            // Not subscribed is offline: nothing would reach it.
+            connected: present.as_ref().is_some_and(|(_, epoch)| epoch.is_some()),
+            address: present.map(|(mailbox, _)| mailbox.address().to_string()),
+            agent: row.agent,
+            group: row.group,
+            created: row.created.whole_secs(),
+            last_seen: row.last_seen.map(Timestamp::whole_secs),
+            facts: row.facts,
+            pending: row.pending,
+        }
+    }
+}
+
+/// Writes where a page of agents ended, for the next one to begin behind.
+pub(super) fn place(group: &GroupPath, agent: &AgentId) -> String {
+    format!("{group}:{agent}")
+}
+
+/// Reads what [`place`] wrote.
+pub(crate) fn read_place(text: &str) -> Result<(GroupPath, AgentId), EngineError> {
+    let read = || {
+        let (group, agent) = text.split_once(':')?;
+        Some((group.parse().ok()?, agent.parse().ok()?))
+    };
+    read().ok_or_else(|| EngineError::Invalid("`after` is not what a page gave as `next`".to_owned()))
+}
+
+pub(super) fn rows(rows: Rows) -> Result<Vec<AgentRow>, StoreError> {
+    let Rows::Agents(rows) = rows else { return Err(wrong_rows("agents")) };
+    Ok(rows)
+}

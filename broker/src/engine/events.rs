@@ -1,0 +1,173 @@
+//! What operators are told of as it happens: the engine makes the events, and gives them to whoever carries them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+use wakemq_protocol::{
+    AgentId, EventBody, EventNews, Facts, GroupPath, Kind, News, PresenceChange, SecurityWhat,
+};
+
+use super::Engine;
+use crate::store::{AgentRow, Query, StoreError};
+
+/// How long nothing more is told of the same in `security` events, in milliseconds.
+const QUIET_MS: u64 = 600_000;
+/// Most identities of which something was told lately.
+const TOLD_MAX: usize = 10_000;
+
+/// Carries events to those who listen.
+pub trait Events: Send + Sync + 'static {
+    /// Tells whether anybody listens: an event that nobody would hear is not even made.
+    fn are_heard(&self) -> bool;
+
+    /// Takes an event; never blocks, and may lose it.
+    fn publish(&self, news: EventNews);
+}
+
+/// Where nobody listens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEvents;
+
+impl Events for NoEvents {
+    fn are_heard(&self) -> bool {
+        false
+    }
+
+    fn publish(&self, _: EventNews) {}
+}
+
+/// Of whom `security` events told lately, so that one cause does not drown all others.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    last_ms: Mutex<HashMap<(SecurityWhat, String), u64>>,
+}
+
+impl Told {
+    /// Tells whether it is time to tell of `whom` again.
+    fn is_due(&self, what: SecurityWhat, whom: &str, now_ms: u64) -> bool {
+        let mut last_ms = self.last_ms.lock();
+        let key = (what, whom.to_owned());
+        if last_ms.get(&key).is_some_and(|&last| now_ms < last + QUIET_MS) {
+            return false;
+        }
+        if last_ms.len() >= TOLD_MAX {
+            last_ms.retain(|_, &mut last| now_ms < last + QUIET_MS);
+        }
+        if last_ms.len() >= TOLD_MAX {
+            // So many different ones within minutes: this one is in the log.
+            return false;
+        }
+        last_ms.insert(key, now_ms);
+        true
+    }
+}
+
+impl Engine {
+    /// Tells of something that a person should look at: once in ten minutes for the same one.
+    ///
+    /// `who` is `agent:` and an id or `op:` and a name, if that is known; otherwise the first address counts as
+    /// the one it is about.
+    pub fn security_event(
+        &self,
+        what: SecurityWhat,
+        who: Option<String>,
+        group: GroupPath,
+        addresses: Vec<String>,
+        detail: String,
+    ) {
+        let whom = who.as_deref().or(addresses.first().map(String::as_str)).unwrap_or_default();
+        if !self.told.is_due(what, whom, self.clock.mono_ms()) {
+            return;
+        }
+        tracing::warn!(?what, who, ?addresses, "{detail}");
+        self.publish(group, || EventBody::Security { what, who, addresses, detail });
+    }
+
+    /// Gives an agent's report to those who listen; it is not stored.
+    pub async fn report(&self, agent: &AgentId, report: Map<String, Value>) -> Result<(), StoreError> {
+        if !self.events.are_heard() {
+            return Ok(());
+        }
+        // A will comes when its connection has ended.
+        let group = match self.registry.group_of(agent) {
+            Some(group) => group,
+            None => match self.agent_row(agent).await? {
+                Some(row) => row.group,
+                None => return Ok(()),
+            },
+        };
+        self.publish(group, || EventBody::Report { agent: agent.clone(), report });
+        Ok(())
+    }
+
+    pub(super) fn presence_event(
+        &self,
+        agent: &AgentId,
+        group: GroupPath,
+        change: PresenceChange,
+        address: Option<SocketAddr>,
+        (detail, facts): (Option<String>, Option<&Facts>),
+    ) {
+        self.publish(group, || EventBody::Presence {
+            agent: agent.clone(),
+            change,
+            address: address.map(|address| address.to_string()),
+            detail,
+            facts: facts.cloned().map(Box::new),
+        });
+    }
+
+    /// Tells of a command. What concerns a connected agent happens where the agent is now.
+    pub(super) fn command_event(&self, kind: &Kind, by: &str, group: &GroupPath, news: &News) {
+        if !self.events.are_heard() {
+            return;
+        }
+        let present = match news {
+            News::Agent(update) => self.registry.group_of(&update.outcome.agent),
+            News::Group(_) => None,
+        };
+        self.command_event_at(kind, by, present.unwrap_or_else(|| group.clone()), news);
+    }
+
+    /// Tells of a command in a group.
+    pub(super) fn command_event_at(&self, kind: &Kind, by: &str, group: GroupPath, news: &News) {
+        self.publish(group, || EventBody::Command {
+            kind: kind.clone(),
+            by: by.to_owned(),
+            news: news.clone(),
+        });
+    }
+
+    /// Every event leaves here.
+    fn publish(&self, group: GroupPath, body: impl FnOnce() -> EventBody) {
+        if self.events.are_heard() {
+            self.events.publish(EventNews { at: self.clock.now(), group, body: body() });
+        }
+    }
+
+    /// Reads one agent's row.
+    pub(super) async fn agent_row(&self, agent: &AgentId) -> Result<Option<AgentRow>, StoreError> {
+        Ok(super::agents::rows(self.store.read(Query::Agent(agent.clone())).await?)?.into_iter().next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_told_once_in_ten_minutes() {
+        let told = Told::default();
+        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", 0));
+        assert!(!told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", QUIET_MS - 1));
+        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.2", 1));
+        assert!(told.is_due(SecurityWhat::ClonedIdentity, "192.0.2.1", 1));
+        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", QUIET_MS));
+        for n in 0..2 * TOLD_MAX {
+            told.is_due(SecurityWhat::WrongSecrets, &format!("{n}"), QUIET_MS);
+        }
+        assert!(told.last_ms.lock().len() <= TOLD_MAX);
+    }
+}
