@@ -21,10 +21,6 @@ super::for_each_backend!(
     the_store_tells_its_health,
 );
 
-fn create(name: &str, path: &str, number: u8) -> AdminOp {
-    AdminOp::CreateAgent { agent: agent(name), group: group(path), secret: secret(number) }
-}
-
 fn token(number: u8, uses: u32, expires: Timestamp) -> AdminOp {
     AdminOp::CreateToken { token: secret(number), group: group("t"), uses, expires, by: "op:test".into() }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, GroupPath, Kind, News, Outcome, Priority, Receipt, ReceiptState,
-    SecretHash, SlotChoice, Submission, Timestamp, Update,
+    AgentId, CommandId, CommandState, Counts, GroupPath, GroupUpdate, Kind, News, Outcome, Priority, Receipt,
+    ReceiptState, SecretHash, SlotChoice, Submission, Timestamp, Update,
 };
 
 use crate::store::{
@@ -69,6 +69,32 @@ pub(super) fn outcome_of(row: CommandRow) -> Outcome {
 /// Only by the connection of `a`.
 pub(super) fn live(epoch: Epoch) -> Delivery {
     Delivery::Live(vec![(agent("a"), epoch)])
+}
+
+/// A command for a group, without a slot, accepted for an hour from `at(0)`.
+pub(super) fn to_group(number: u64, path: &str) -> NewCommand {
+    NewCommand { target: Target::Group(group(path)), ..new(number) }
+}
+
+/// The same in a slot.
+pub(super) fn to_group_in_slot(number: u64, path: &str, slot: &str) -> NewCommand {
+    NewCommand { target: Target::Group(group(path)), ..in_slot(number, slot) }
+}
+
+pub(super) fn create(name: &str, path: &str, number: u8) -> AdminOp {
+    AdminOp::CreateAgent { agent: agent(name), group: group(path), secret: secret(number) }
+}
+
+pub(super) fn move_to(name: &str, path: &str) -> AdminOp {
+    AdminOp::MoveAgent { agent: agent(name), to: group(path), scope: GroupPath::root() }
+}
+
+/// What is told of a group by news.
+pub(super) fn group_update(news: &News) -> &GroupUpdate {
+    match news {
+        News::Group(update) => update,
+        News::Agent(update) => panic!("told of an agent: {update:?}"),
+    }
 }
 
 /// A cancellation by somebody who may command everything.
@@ -207,6 +233,46 @@ impl Bench {
 
     pub(super) async fn row(&self, number: u64) -> Option<CommandRow> {
         self.store.command(id(number), Outcomes::default()).await.unwrap()
+    }
+
+    /// Accepts a command for a group; returns what it did to others.
+    pub(super) async fn accept_for_group(&self, command: NewCommand, secs: i64) -> Vec<Change> {
+        match self.submit(command, secs).await {
+            Submitted::Accepted { changes, .. } => changes,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    /// Where a command for a group stands, and what is known of single agents.
+    pub(super) async fn of_group(&self, number: u64) -> (GroupUpdate, Vec<Outcome>) {
+        let wanted = Outcomes { after: None, max: 100 };
+        let row = self.store.command(id(number), wanted).await.unwrap().expect("the command is known");
+        match row.status {
+            Status::Group { update, outcomes, .. } => (update, outcomes),
+            Status::Agent(outcome) => panic!("it is for an agent: {outcome:?}"),
+        }
+    }
+
+    /// How many agents of a command for a group are in each state.
+    pub(super) async fn counts(&self, number: u64) -> Counts {
+        self.of_group(number).await.0.counts
+    }
+
+    pub(super) async fn claim_of(&self, name: &str, secs: i64) -> Epoch {
+        self.store.claim(&agent(name), "node", at(secs)).await.unwrap().epoch
+    }
+
+    pub(super) async fn inbox_of(&self, name: &str, epoch: Epoch, secs: i64) -> Vec<CommandId> {
+        let page = self.store.inbox(&agent(name), epoch, 16, at(secs)).await.unwrap();
+        page.commands.iter().map(|command| command.id).collect()
+    }
+
+    pub(super) async fn groups(&self, scope: &str) -> Vec<(String, u64)> {
+        let query = Query::Groups { after: None, scope: group(scope), max: 100 };
+        match self.store.read(query).await.unwrap() {
+            Rows::Groups(rows) => rows.into_iter().map(|row| (row.group.to_string(), row.agents)).collect(),
+            other => panic!("not what was asked: {other:?}"),
+        }
     }
 
     pub(super) async fn pending(&self) -> u32 {

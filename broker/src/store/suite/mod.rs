@@ -4,11 +4,15 @@ mod admin;
 mod crash;
 mod delivery;
 mod fixture;
+mod groups;
 mod lifecycle;
 mod medium;
 mod model;
+mod moves;
 mod opening;
+mod operators;
 mod race;
+mod records;
 mod slots;
 mod submit;
 
