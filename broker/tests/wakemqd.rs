@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure anywhere in a test, its helpers too, is a failed test")]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -118,6 +118,84 @@ fn init_then_run_then_an_orderly_end() {
     let (code, _, told) = output(&["run", "--data", data, "--listen", "127.0.0.1:0", "--admin", &taken]);
     assert_eq!(code, Some(1));
     assert!(told.contains(&taken), "{told}");
+}
+
+#[test]
+fn a_first_start_makes_the_directory_and_the_next_one_leaves_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let listen = [free(), free()];
+    let both = ["--listen", &listen[0], "--listen", &listen[1]];
+    let run: Vec<&str> =
+        ["run", "--data", text(&data), "--init-if-missing", "--host", "localhost", "--admin", "127.0.0.1:0"]
+            .into_iter()
+            .chain(both)
+            .collect();
+    let health: Vec<&str> = ["health", "--data", text(&data)].into_iter().chain(both).collect();
+
+    let (code, _, told) = output(&health);
+    assert!(code == Some(1) && told.contains("holds no broker's data"), "{told}");
+    let mut made = None;
+    for first in [true, false] {
+        let mut running = Running::start(&run);
+        assert_eq!([running.address(), running.address()], listen);
+        running.admin();
+        assert_eq!(
+            output(&health),
+            (Some(0), format!("serves at {}, {}\n", listen[0], listen[1]), String::new())
+        );
+        let (code, log) = running.terminate();
+        assert_eq!((code, log.starts_with("initialised ")), (Some(0), first), "{log}");
+        let files = ["ca.pem", "server.pem", "operator.toml", "wakemqd.toml"]
+            .map(|name| std::fs::read_to_string(data.join(name)).unwrap());
+        let port = listen[0].rsplit(':').next().unwrap();
+        assert!(files[2].contains(&format!("\"localhost:{port}\"")), "the profile says where it listens");
+        assert_eq!(made.get_or_insert(files.clone()), &files);
+    }
+    let (code, _, told) = output(&health);
+    assert_eq!(code, Some(1));
+    assert!(told.contains(&format!("does not serve at {}: Connection refused", listen[0])), "{told}");
+    assert!(told.contains("hint: its log says more"), "{told}");
+
+    std::fs::remove_file(data.join("store.redb")).unwrap();
+    let (code, _, told) = output(&run);
+    assert_eq!(code, Some(3));
+    assert!(told.contains("ca.key is there, store.redb is not") && told.contains("hint: restore"), "{told}");
+}
+
+#[test]
+fn health_is_what_agents_would_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, other) = (dir.path().join("data"), dir.path().join("other"));
+    for path in [&data, &other] {
+        assert_eq!(output(&["init", "--data", text(path), "--host", "localhost"]).0, Some(0));
+    }
+    let mut running =
+        Running::start(&["run", "--data", text(&data), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let address = running.address();
+    let health = |data: &Path| output(&["health", "--data", text(data), "--listen", &address]);
+    assert_eq!(health(&data).0, Some(0));
+
+    // Another CA than that of the broker, and a name that its certificate does not hold.
+    let (code, _, told) = health(&other);
+    assert!(code == Some(1) && told.contains("invalid peer certificate"), "{told}");
+    std::fs::write(data.join("wakemqd.toml"), "[advertise]\nendpoints = [\"wake.example\"]\n").unwrap();
+    let (code, _, told) = health(&data);
+    assert!(code == Some(1) && told.contains("wake.example"), "{told}");
+    // Agents that trust their system's roots would know it; this machine cannot tell.
+    std::fs::write(data.join("wakemqd.toml"), "[advertise]\nuse_system_roots = true\n").unwrap();
+    assert_eq!(health(&data).0, Some(0));
+
+    // Somebody else listens there.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = stranger.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        stranger.accept().unwrap().0.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    });
+    let (code, _, told) = output(&["health", "--data", text(&data), "--listen", &there]);
+    assert!(code == Some(1) && told.contains("TLS: received corrupt message"), "{told}");
+    answering.join().unwrap();
 }
 
 #[test]

@@ -18,6 +18,19 @@ pub enum InitError {
     /// An initialisation was interrupted.
     #[error("{}: the initialisation was interrupted", .0.display())]
     Unfinished(PathBuf),
+    /// The directory holds a part of a broker's data.
+    #[error(
+        "{} holds a part of a broker's data: {found} is there, {missing} is not; nothing was changed",
+        .data.display()
+    )]
+    Partial {
+        /// The directory.
+        data: PathBuf,
+        /// A file that is there.
+        found: &'static str,
+        /// The file without which the others are of no use.
+        missing: &'static str,
+    },
     /// Another process is initialising the directory.
     #[error("{} is being initialised by another process", .0.display())]
     InUse(PathBuf),

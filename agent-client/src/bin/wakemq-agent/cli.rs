@@ -57,6 +57,9 @@ pub(crate) struct EnrolArgs {
     /// The id that this endpoint is to have; without it the broker gives one.
     #[arg(long, value_name = "ID")]
     pub(crate) agent: Option<AgentId>,
+    /// If the state directory holds an enrolled agent already, leave it alone and end well.
+    #[arg(long)]
+    pub(crate) if_missing: bool,
     /// An HTTP proxy without authentication, which `run` uses too: the broker is tried through it first, on port
     /// 443 and then 8883, and directly if that fails.
     #[arg(long, value_name = "http://HOST:PORT")]
@@ -118,7 +121,7 @@ mod tests {
             "wakemq-agent enrol --server broker --token-file - --state /tmp/a --agent printer-7",
             "wakemq-agent enrol --server [::1]:8883 --ca ca.pem --state /tmp/a",
             "wakemq-agent run --state /tmp/a --on-wake true --log debug",
-            "wakemq-agent enrol --server broker --state /tmp/a --proxy http://proxy:3128",
+            "wakemq-agent enrol --server broker --state /tmp/a --if-missing --proxy http://proxy:3128",
             "wakemq-agent run --state /tmp/a --proxy http://[::1]:3128",
             "wakemq-agent run --state /tmp/a --proxy none",
             "wakemq-agent completions bash",

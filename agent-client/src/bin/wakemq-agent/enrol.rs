@@ -20,6 +20,9 @@ const TOKEN_MAX: u64 = 4096;
 const CA_MAX: u64 = 256 * 1024;
 
 pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
+    if args.if_missing && told_who_it_is(&args.state)? {
+        return Ok(());
+    }
     let token = token(args.token_file.as_deref())?;
     let ca = match &args.ca {
         Some(path) => CaSource::Pem(read_text(path, CA_MAX)?),
@@ -38,6 +41,19 @@ pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
     );
     writeln!(std::io::stdout(), "{}", identity.agent).context("standard output")?;
     Ok(())
+}
+
+/// Prints which agent a state directory holds; `false` if there is none.
+fn told_who_it_is(state: &Path) -> Result<bool, Failure> {
+    match StateDir::open(state)?.identity() {
+        Ok(identity) => {
+            tracing::info!(agent = %identity.agent, "enrolled already");
+            writeln!(std::io::stdout(), "{}", identity.agent).context("standard output")?;
+            Ok(true)
+        }
+        Err(StateError::NotEnrolled(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn explain(error: EnrolError, own_ca: bool) -> Failure {

@@ -35,6 +35,10 @@ pub(crate) enum Action {
     ///
     /// Agents notice nothing. The broker takes it up at its next start.
     Renew(InitArgs),
+    /// Ask a running broker whether it serves: by TLS and HTTP, at each address, under the name that agents are told.
+    ///
+    /// Exit code 0 if it does, else 1 with the reason: for a container's health check.
+    Health(HealthArgs),
     /// Check a configuration file, and name what is wrong in it.
     CheckConfig {
         /// The file.
@@ -66,8 +70,28 @@ pub(crate) struct RunArgs {
     /// The configuration; without it `wakemqd.toml` in the data directory, if there is one.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Make the data directory first if there is nothing of a broker in it, as `wakemqd init` does. What is there is
+    /// never touched, and a part of a broker's data is an error.
+    #[arg(long)]
+    pub(crate) init_if_missing: bool,
+    /// What `wakemqd init --host` is given then; of no effect once there is a data directory.
+    #[arg(long = "host", value_name = "NAME", value_parser = host, requires = "init_if_missing")]
+    pub(crate) hosts: Vec<Endpoint>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// The broker's data directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Its configuration, if it was given one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where it listens, if it was told so on its command line; may be given several times.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -118,5 +142,11 @@ mod tests {
     fn hosts_have_no_port() {
         assert!(host("broker.example").is_ok() && host("::1").is_ok());
         assert!(host("broker.example:8883").is_err() && host("https://x").is_err());
+    }
+
+    #[test]
+    fn hosts_are_for_a_directory_that_is_made() {
+        assert!(Cli::try_parse_from(["wakemqd", "run", "--data", "d", "--host", "h"]).is_err());
+        Cli::try_parse_from(["wakemqd", "run", "--data", "d", "--init-if-missing", "--host", "h"]).unwrap();
     }
 }

@@ -7,6 +7,8 @@ use wakemq_broker::init::InitError;
 use wakemq_broker::store::StoreError;
 use wakemq_broker::transport::socket::ListenError;
 
+use crate::health::NotServing;
+
 /// The exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -58,6 +60,12 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 }
 
 fn advice(error: &anyhow::Error) -> (Exit, Option<&'static str>) {
+    if error.is::<NotServing>() {
+        return (
+            Exit::Failed,
+            Some("its log says more; --data, --config and --listen must be those of `wakemqd run`"),
+        );
+    }
     for cause in error.chain() {
         if cause.is::<ConfigError>() {
             return (
@@ -87,6 +95,9 @@ fn init_hint(error: &InitError) -> Option<&'static str> {
         }
         InitError::NotInitialised(_) => Some("make it with `wakemqd init --data DIR --host NAME`"),
         InitError::Unfinished(_) => Some("give `wakemqd init --data DIR` again: it goes on where it stopped"),
+        InitError::Partial { .. } => {
+            Some("restore what is missing from a backup, or move the rest away to begin anew")
+        }
         InitError::InUse(_) => Some("wait until the other one has ended"),
         InitError::Store(error) => store_hint(error),
         InitError::Io { .. }

@@ -4,6 +4,7 @@ mod cli;
 mod descriptors;
 mod dev;
 mod exit;
+mod health;
 mod serve;
 mod signals;
 
@@ -41,6 +42,7 @@ fn start(action: Action) -> anyhow::Result<Exit> {
             Action::Run(args) => run(args).await,
             Action::Dev(args) => develop(args).await,
             Action::Renew(args) => renew(&args),
+            Action::Health(args) => health::tell(&args),
             Action::CheckConfig { file } => {
                 let config = Config::load(&file)?;
                 for warning in config.warnings() {
@@ -85,8 +87,19 @@ fn own_host() -> anyhow::Result<Endpoint> {
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let RunArgs { data, config, common } = args;
-    let mut config = serve::load_config(&data, config.as_deref())?;
+    let RunArgs { data, config: file, init_if_missing, hosts, common } = args;
+    let mut config = serve::load_config(&data, file.as_deref())?;
+    if init_if_missing {
+        let listen = if common.listen.is_empty() { &config.listen.addresses } else { &common.listen };
+        let hosts = if hosts.is_empty() { vec![own_host()?] } else { hosts };
+        let ports = listen.iter().map(std::net::SocketAddr::port).collect();
+        let plan = Plan { data: data.clone(), hosts, ports };
+        if init::initialise_if_missing(&plan, Clock::start().now()).await? {
+            eprintln!("initialised {}", data.display());
+            // Its own configuration says under which names agents reach it.
+            config = serve::load_config(&data, file.as_deref())?;
+        }
+    }
     apply(&mut config, &common);
     Ok(Service::start(&data, &config).await?.run().await)
 }
