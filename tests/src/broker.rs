@@ -52,10 +52,7 @@ impl BrokerProcess {
     /// Starts a broker on a data directory, on a port that it may have again.
     pub async fn start_on(data: &Path) -> Result<Self> {
         for _ in 0..PORT_ATTEMPTS {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS)));
-            if TcpListener::bind(address).is_err() {
-                continue;
-            }
+            let address = free_address()?;
             let mut process = run(data, address)?;
             match listening(&process).await {
                 Ok(address) => {
@@ -159,6 +156,14 @@ impl BrokerProcess {
         .await??
         .token)
     }
+}
+
+/// Returns an address of this machine on which nobody listens, and whose port nobody is given by chance.
+pub fn free_address() -> Result<SocketAddr> {
+    (0..PORT_ATTEMPTS)
+        .map(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS))))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .with_context(|| format!("found no free port in {PORT_ATTEMPTS} attempts"))
 }
 
 /// Initialises a data directory by `wakemqd init`, with a configuration for tests.

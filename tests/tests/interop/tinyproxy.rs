@@ -1,12 +1,10 @@
 //! Agents behind tinyproxy.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::process::Command;
 use wakemq_tests::agents::Home;
-use wakemq_tests::broker::BrokerProcess;
+use wakemq_tests::broker::{BrokerProcess, free_address};
 use wakemq_tests::operator::Wakemq;
 use wakemq_tests::process::Process;
 
@@ -19,14 +17,15 @@ struct Tinyproxy {
 impl Tinyproxy {
     /// Starts a proxy that lets CONNECT through to one port alone.
     async fn start(allowed: u16) -> Result<Self> {
-        // It cannot be asked to take a free port; one that the system has just given is not given again so soon.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free));
+        let address = free_address()?;
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("tinyproxy.conf");
         std::fs::write(
             &config,
-            format!("Port {free}\nListen 127.0.0.1\nAllow 127.0.0.1\nConnectPort {allowed}\nLogLevel Info\n"),
+            format!(
+                "Port {}\nListen 127.0.0.1\nAllow 127.0.0.1\nConnectPort {allowed}\nLogLevel Info\n",
+                address.port()
+            ),
         )?;
         let mut command = Command::new("tinyproxy");
         command.arg("-d").arg("-c").arg(config);
