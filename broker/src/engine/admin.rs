@@ -40,10 +40,14 @@ impl Engine {
             return Ok(Vec::new());
         }
         let asked = ops.len();
+        let by_somebody: Vec<_> = ops.iter().map(|op| op.actor.is_some()).collect();
         let outcomes = self.store.write(ops, Durability::Flushed, self.clock.now()).await?;
         if outcomes.len() != asked {
             return Err(StoreError::Damaged(format!("{asked} writes had {} outcomes", outcomes.len())));
         }
+        let lines =
+            by_somebody.iter().zip(&outcomes).filter(|&(&audited, outcome)| audited && is_change(outcome));
+        self.metrics.audit_lines.inc_by(lines.count() as u64);
         Ok(outcomes)
     }
 
@@ -61,6 +65,23 @@ impl Engine {
         about: About,
     ) -> Result<(), EngineError> {
         done(self.write_one(op, actor).await?, about)
+    }
+}
+
+/// Tells whether something was changed, which leaves a line in the audit trail.
+fn is_change(outcome: &AdminOutcome) -> bool {
+    match outcome {
+        AdminOutcome::Done
+        | AdminOutcome::Enrolled { .. }
+        | AdminOutcome::Revoked { .. }
+        | AdminOutcome::Moved { .. }
+        | AdminOutcome::Changed { .. } => true,
+        AdminOutcome::Exists
+        | AdminOutcome::Unknown
+        | AdminOutcome::InUse(_)
+        | AdminOutcome::LastAdmin
+        | AdminOutcome::Expired
+        | AdminOutcome::UsedUp => false,
     }
 }
 

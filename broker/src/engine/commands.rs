@@ -14,6 +14,7 @@ use wakemq_protocol::{
 use super::followers::Follower;
 use super::secrets::new_command_id;
 use super::{Caller, Engine, EngineError, Operator};
+use crate::metrics::SubmissionRefused;
 use crate::registry::{Letter, Mailbox};
 use crate::store::{Actor, Delivery, NewCommand, StoreError, Submitted};
 
@@ -60,8 +61,10 @@ impl Engine {
             if commands.is_empty() { Ok(Vec::new()) } else { self.store.submit(commands, now).await };
         let results = results.inspect_err(|_| {
             self.write_failed.store(true, Ordering::Relaxed);
-            let failed = prepared.iter().flatten();
-            failed.for_each(|prepared| self.followers.unbind(prepared.command.id, mailbox));
+            for prepared in prepared.iter().flatten() {
+                self.metrics.submissions_refused.of(SubmissionRefused::Store).inc();
+                self.followers.unbind(prepared.command.id, mailbox);
+            }
         })?;
         let mut results = results.into_iter();
         let mut replies = Vec::with_capacity(prepared.len());
@@ -107,6 +110,7 @@ impl Engine {
         let expires = expiry(now, ttl_secs);
         let command = NewCommand { id, actor: caller.actor(), scope, target, submission, expires, delivery };
         let result = self.store.submit(vec![command.clone()], now).await.inspect_err(|_| {
+            self.metrics.submissions_refused.of(SubmissionRefused::Store).inc();
             self.write_failed.store(true, Ordering::Relaxed);
         })?;
         let result = result.into_iter().next().ok_or_else(|| missing("a submission"))?;
@@ -193,6 +197,7 @@ impl Engine {
         let error = match self.settle(command, result, now) {
             Ok(()) if bound || !accepted => return Ok(Ok(())),
             Ok(()) => {
+                self.metrics.submissions_refused.of(SubmissionRefused::Unfollowed).inc();
                 EngineError::Full("accepted, but too many commands are followed at the moment".to_owned())
             }
             Err(error) => error,
@@ -212,8 +217,15 @@ impl Engine {
     /// Does all that follows from what the store said of a command.
     fn settle(&self, command: NewCommand, result: Submitted, now: Timestamp) -> Result<(), EngineError> {
         let id = command.id;
+        if let Some(refused) = refused(&result) {
+            self.metrics.submissions_refused.of(refused).inc();
+        }
         match result {
             Submitted::Accepted { news, changes } => {
+                self.metrics.count_news(&news);
+                if matches!(command.target, Target::Group(_)) {
+                    self.metrics.audit_lines.inc();
+                }
                 tracing::debug!(command = %id, target = ?command.target, "accepted");
                 self.followers.tell_at_once(&news);
                 let group = match &command.target {
@@ -312,6 +324,17 @@ fn reason(error: &EngineError) -> ReasonCode {
         | EngineError::Invalid(_)
         | EngineError::Random
         | EngineError::Store(_) => ReasonCode::ImplementationSpecificError,
+    }
+}
+
+/// Returns what a submission counts as that the store did not accept.
+fn refused(result: &Submitted) -> Option<SubmissionRefused> {
+    match result {
+        Submitted::Accepted { .. } | Submitted::Duplicate(_) => None,
+        Submitted::Conflict => Some(SubmissionRefused::Conflict),
+        Submitted::Full => Some(SubmissionRefused::Full),
+        Submitted::Unknown => Some(SubmissionRefused::UnknownTarget),
+        Submitted::Forbidden => Some(SubmissionRefused::NotAllowed),
     }
 }
 

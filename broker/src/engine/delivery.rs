@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wakemq_protocol::{AgentId, Command, CommandId, Facts, GroupPath, PresenceChange, Receipt, SecurityWhat};
 
 use super::Engine;
+use crate::metrics::ReceiptFate;
 use crate::registry::{Arrival, Mailbox};
 use crate::store::{Admin, AdminOp, Durability, Epoch, Outcomes, StoreError, Transition, Verdict};
 
@@ -92,13 +93,18 @@ impl Engine {
         receipt: Receipt,
     ) -> Result<(), StoreError> {
         let id = receipt.id;
-        match self.record_one(Transition::Receipt { agent: agent.clone(), receipt }).await? {
-            Verdict::Unknown => self.foreign_receipt(agent, mailbox, id).await?,
-            Verdict::Late => {
-                tracing::warn!(command = %id, %agent, "a receipt came after the command had ended")
+        let fate = match self.record_one(Transition::Receipt { agent: agent.clone(), receipt }).await? {
+            Verdict::Unknown => {
+                self.foreign_receipt(agent, mailbox, id).await?;
+                ReceiptFate::Unknown
             }
-            Verdict::Applied | Verdict::Requested | Verdict::Stale | Verdict::More => {}
-        }
+            Verdict::Late => {
+                tracing::warn!(command = %id, %agent, "a receipt came after the command had ended");
+                ReceiptFate::Late
+            }
+            Verdict::Applied | Verdict::Requested | Verdict::Stale | Verdict::More => ReceiptFate::Applied,
+        };
+        self.metrics.receipts.of(fate).inc();
         Ok(())
     }
 

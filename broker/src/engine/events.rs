@@ -81,6 +81,18 @@ impl Engine {
         if !self.told.is_due(what, whom, self.clock.mono_ms()) {
             return;
         }
+        self.alarm(what, who, group, addresses, detail);
+    }
+
+    /// The same, each time: for what has a rhythm of its own.
+    pub(super) fn alarm(
+        &self,
+        what: SecurityWhat,
+        who: Option<String>,
+        group: GroupPath,
+        addresses: Vec<String>,
+        detail: String,
+    ) {
         tracing::warn!(?what, who, ?addresses, "{detail}");
         self.publish(group, || EventBody::Security { what, who, addresses, detail });
     }

@@ -67,7 +67,11 @@ impl Engine {
     pub async fn cancel(&self, caller: &Caller, id: CommandId) -> Result<CommandView, EngineError> {
         let who = self.admit(caller, Role::Operator)?;
         let cancel = Transition::Cancel { id, scope: who.scope, actor: caller.actor() };
-        match self.record_one(cancel).await? {
+        let verdict = self.record_one(cancel).await?;
+        if matches!(verdict, Verdict::Applied | Verdict::Requested) {
+            self.metrics.audit_lines.inc();
+        }
+        match verdict {
             Verdict::Unknown => Err(EngineError::UnknownCommand(id)),
             Verdict::Applied | Verdict::Requested | Verdict::Late | Verdict::Stale | Verdict::More => {
                 tracing::info!(command = %id, by = %caller.name, "cancelled");
@@ -116,6 +120,7 @@ impl Engine {
     }
 
     fn follow(&self, Change { news, .. }: &Change) {
+        self.metrics.count_news(news);
         self.followers.tell(news);
         match news {
             News::Agent(Update { id, outcome }) => {
@@ -144,6 +149,7 @@ impl Engine {
             late: None,
         };
         let news = News::Agent(Update { id: command.id, outcome });
+        self.metrics.count_news(&news);
         self.followers.tell(&news);
         self.command_event(&command.kind, &command.by, &GroupPath::root(), &news);
     }

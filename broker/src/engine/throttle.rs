@@ -61,13 +61,11 @@ impl Engine {
     }
 
     fn tell_of_wrong_secrets(&self, address: IpAddr, wrong: u32) {
-        self.security_event(
-            SecurityWhat::WrongSecrets,
-            None,
-            GroupPath::root(),
-            vec![address.to_string()],
-            format!("{wrong} wrong secrets came from this address; its refusals are delayed"),
+        let detail = format!(
+            "{wrong} wrong secrets came from {address} with less than ten minutes between them; refusals are delayed, \
+             right secrets are not"
         );
+        self.alarm(SecurityWhat::WrongSecrets, None, GroupPath::root(), vec![address.to_string()], detail);
     }
 }
 
@@ -76,15 +74,58 @@ mod tests {
     use std::sync::Arc;
 
     use tokio::time::Instant;
+    use wakemq_protocol::{EventBody, EventNews};
 
     use super::*;
     use crate::clock::Clock;
-    use crate::engine::{Advertise, NoEvents};
+    use crate::engine::{Advertise, Events, NoEvents};
     use crate::store;
 
-    fn engine() -> Arc<Engine> {
+    /// Writes down what is published.
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<EventNews>>);
+
+    impl Events for Heard {
+        fn are_heard(&self) -> bool {
+            true
+        }
+
+        fn publish(&self, news: EventNews) {
+            self.0.lock().push(news);
+        }
+    }
+
+    fn engine_heard_by(events: Arc<dyn Events>) -> Arc<Engine> {
         let advertise = Advertise { endpoints: Vec::new(), ca: None };
-        Arc::new(Engine::new(store::memory(), Clock::start(), advertise, Arc::default(), Arc::new(NoEvents)))
+        Arc::new(Engine::new(store::memory(), Clock::start(), advertise, Arc::default(), events))
+    }
+
+    fn engine() -> Arc<Engine> {
+        engine_heard_by(Arc::new(NoEvents))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operators_are_told_at_the_first_delay_and_then_rarely() {
+        let heard = Arc::new(Heard::default());
+        let (engine, draining) = (engine_heard_by(heard.clone()), watch::Sender::new(false));
+        for _ in 0..16 {
+            engine.wrong_secret("2001:db8::1".parse().unwrap(), &draining.subscribe()).await;
+        }
+        let heard = heard.0.lock();
+        let told: Vec<_> = heard
+            .iter()
+            .filter_map(|news| match &news.body {
+                EventBody::Security { what: SecurityWhat::WrongSecrets, who: None, addresses, detail } => {
+                    assert_eq!(addresses, &["2001:db8::1"]);
+                    detail.split(' ').next()
+                }
+                EventBody::Security { .. }
+                | EventBody::Presence { .. }
+                | EventBody::Command { .. }
+                | EventBody::Report { .. } => None,
+            })
+            .collect();
+        assert_eq!(told, ["4", "8", "16"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -239,6 +239,38 @@ impl Label for CommandState {
     }
 }
 
+label! {
+    /// What becomes of a command for a group as a whole; the rest happens at single agents.
+    GroupChange("state") {
+        /// It is live.
+        Queued = "queued",
+        /// It was not accepted, and that is recorded.
+        Refused = "refused",
+        /// A newer command for the same group took its slot.
+        Superseded = "superseded",
+        /// Its time to live ended.
+        Expired = "expired",
+        /// An operator took it back.
+        Cancelled = "cancelled",
+    }
+}
+
+impl GroupChange {
+    /// Returns what a state of a command for a group counts as, if it can have it.
+    pub fn of(state: CommandState) -> Option<Self> {
+        match state {
+            CommandState::Queued => Some(Self::Queued),
+            CommandState::Refused => Some(Self::Refused),
+            CommandState::Superseded => Some(Self::Superseded),
+            CommandState::Expired => Some(Self::Expired),
+            CommandState::Cancelled => Some(Self::Cancelled),
+            CommandState::Sent | CommandState::Acknowledged | CommandState::Done | CommandState::Failed => {
+                None
+            }
+        }
+    }
+}
+
 /// What a refused CONNECT counts as; every other reason is [`Refused::Malformed`].
 const REFUSED: &[(ReasonCode, Refused)] = &[
     (ReasonCode::UnsupportedProtocolVersion, Refused::Unsupported),
@@ -335,6 +367,7 @@ mod tests {
         check::<SubmissionRefused>();
         check::<ReceiptFate>();
         check::<Dropped>();
+        check::<GroupChange>();
         check::<StatusClass>();
         check::<CommandState>();
     }

@@ -15,11 +15,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use wakemq_protocol::CommandState;
+use wakemq_protocol::{CommandState, News};
 
 pub use labels::{
-    Admitted, Connection, Dropped, Ended, Label, PublishRefused, ReceiptFate, Refused, StatusClass,
-    SubmissionRefused, WrongSecret,
+    Admitted, Connection, Dropped, Ended, GroupChange, Label, PublishRefused, ReceiptFate, Refused,
+    StatusClass, SubmissionRefused, WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -50,7 +50,7 @@ pub struct Metrics {
     /// Changes of state of commands at single agents.
     pub command_changes: Counters<CommandState>,
     /// Changes of state of commands for groups as a whole.
-    pub group_command_changes: Counters<CommandState>,
+    pub group_command_changes: Counters<GroupChange>,
     /// Publications that were refused in their PUBACK.
     pub publishes_refused: Counters<PublishRefused>,
     /// Commands that the engine did not accept.
@@ -162,6 +162,22 @@ impl Metrics {
         metrics.bus_healthy.set(1);
         metrics.store_healthy.set(1);
         metrics
+    }
+
+    /// Counts a change of a command's state.
+    pub(crate) fn count_news(&self, news: &News) {
+        match news {
+            // A late receipt is told, and changes no state.
+            News::Agent(update) if update.outcome.late.is_some() => {}
+            News::Agent(update) => {
+                self.command_changes.of(update.outcome.state).inc();
+            }
+            News::Group(update) => {
+                if let Some(change) = GroupChange::of(update.state) {
+                    self.group_command_changes.of(change).inc();
+                }
+            }
+        }
     }
 
     /// Writes all of them as OpenMetrics text, see [`CONTENT_TYPE`].
