@@ -155,8 +155,11 @@ async fn golden_groups() {
 async fn golden_tokens() {
     let it = Fixture::new().await;
     let ask = |secret, body: Value| post("/v1/tokens", secret, body);
-    it.golden("token-create", ask(&it.paris, json!({"group": "a/paris/floor-2", "uses": 3, "expires_in": 60})))
-        .await;
+    it.golden(
+        "token-create",
+        ask(&it.paris, json!({"group": "a/paris/floor-2", "uses": 3, "expires_in": 60})),
+    )
+    .await;
     it.golden("token-outside", ask(&it.paris, json!({"group": "a"}))).await;
     it.golden("token-not-allowed", ask(&it.viewer, json!({"group": "a"}))).await;
     it.golden("token-invalid", ask(&it.admin, json!({"group": "a", "uses": 0}))).await;

@@ -6,7 +6,7 @@ use wakemq_protocol::{GroupPath, Timestamp};
 use super::audit::{self, Deed};
 use super::{operators, tokens};
 use crate::store::batch::Batch;
-use crate::store::kv::{ReadKv, Table, WriteKv, after};
+use crate::store::kv::{Pair, ReadKv, Table, WriteKv, after};
 use crate::store::rows::{self, Node};
 use crate::store::{Actor, AdminOutcome, GroupRow, StoreError};
 
@@ -142,7 +142,7 @@ fn refusal(batch: &Batch<'_>, group: &GroupPath, now: Timestamp) -> Result<Optio
     Ok(Some(AdminOutcome::InUse(why)))
 }
 
-fn nodes(kv: &dyn ReadKv, group: &GroupPath) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn nodes(kv: &dyn ReadKv, group: &GroupPath) -> Result<Vec<Pair>, StoreError> {
     let (from, to) = rows::subtree(group);
     kv.range(Table::Groups, &from, &to, usize::MAX)
 }

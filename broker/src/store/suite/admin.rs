@@ -34,10 +34,9 @@ fn enrolled(name: &str) -> AdminOutcome {
 }
 
 async fn rows(bench: &Bench, query: Query) -> Vec<AgentRow> {
-    match bench.store.read(query).await.unwrap() {
-        Rows::Agents(rows) => rows,
-        other => panic!("not what was asked: {other:?}"),
-    }
+    let found = bench.store.read(query).await.unwrap();
+    let Rows::Agents(rows) = found else { panic!("not what was asked: {found:?}") };
+    rows
 }
 
 async fn row(bench: &Bench, name: &str) -> AgentRow {

@@ -237,10 +237,9 @@ impl Bench {
 
     /// Accepts a command for a group; returns what it did to others.
     pub(super) async fn accept_for_group(&self, command: NewCommand, secs: i64) -> Vec<Change> {
-        match self.submit(command, secs).await {
-            Submitted::Accepted { changes, .. } => changes,
-            other => panic!("not accepted: {other:?}"),
-        }
+        let submitted = self.submit(command, secs).await;
+        let Submitted::Accepted { changes, .. } = submitted else { panic!("not accepted: {submitted:?}") };
+        changes
     }
 
     /// Where a command for a group stands, and what is known of single agents.
@@ -269,17 +268,15 @@ impl Bench {
 
     pub(super) async fn groups(&self, scope: &str) -> Vec<(String, u64)> {
         let query = Query::Groups { after: None, scope: group(scope), max: 100 };
-        match self.store.read(query).await.unwrap() {
-            Rows::Groups(rows) => rows.into_iter().map(|row| (row.group.to_string(), row.agents)).collect(),
-            other => panic!("not what was asked: {other:?}"),
-        }
+        let found = self.store.read(query).await.unwrap();
+        let Rows::Groups(rows) = found else { panic!("not what was asked: {found:?}") };
+        rows.into_iter().map(|row| (row.group.to_string(), row.agents)).collect()
     }
 
     pub(super) async fn pending(&self) -> u32 {
-        match self.store.read(Query::Agent(agent("a"))).await.unwrap() {
-            Rows::Agents(rows) => rows[0].pending,
-            other => panic!("not what was asked: {other:?}"),
-        }
+        let found = self.store.read(Query::Agent(agent("a"))).await.unwrap();
+        let Rows::Agents(rows) = found else { panic!("not what was asked: {found:?}") };
+        rows[0].pending
     }
 
     pub(super) async fn admin(&self, op: AdminOp, secs: i64) -> AdminOutcome {

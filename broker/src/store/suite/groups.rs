@@ -67,10 +67,9 @@ async fn groups_are_listed_by_pages(bench: &Bench) {
     }
     let page = async |after: Option<&str>, scope: &str| {
         let query = Query::Groups { after: after.map(group), scope: group(scope), max: 2 };
-        match bench.store.read(query).await.unwrap() {
-            Rows::Groups(rows) => rows.into_iter().map(|row| row.group.to_string()).collect::<Vec<_>>(),
-            other => panic!("not what was asked: {other:?}"),
-        }
+        let found = bench.store.read(query).await.unwrap();
+        let Rows::Groups(rows) = found else { panic!("not what was asked: {found:?}") };
+        rows.into_iter().map(|row| row.group.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(page(None, "").await, ["", "a"]);
     assert_eq!(page(Some("a"), "").await, ["a/b", "a-b"]);

@@ -11,6 +11,7 @@ mod model;
 mod moves;
 mod opening;
 mod operators;
+mod population;
 mod race;
 mod records;
 mod slots;

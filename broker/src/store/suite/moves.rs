@@ -18,10 +18,9 @@ super::for_each_backend!(
 );
 
 async fn moved(bench: &Bench, path: &str, secs: i64) -> Vec<Change> {
-    match bench.admin(move_to("a", path), secs).await {
-        AdminOutcome::Moved { changes, .. } => changes,
-        other => panic!("not moved: {other:?}"),
-    }
+    let found = bench.admin(move_to("a", path), secs).await;
+    let AdminOutcome::Moved { changes, .. } = found else { panic!("not moved: {found:?}") };
+    changes
 }
 
 async fn an_agent_takes_its_identity_along(bench: &Bench) {

@@ -50,10 +50,9 @@ async fn audited(bench: &Bench, op: AdminOp, secs: i64) -> AdminOutcome {
 }
 
 async fn trail(bench: &Bench, query: Query) -> (Vec<AuditEntry>, Option<u64>) {
-    match bench.store.read(query).await.unwrap() {
-        Rows::Audit { entries, next } => (entries, next),
-        other => panic!("not what was asked: {other:?}"),
-    }
+    let found = bench.store.read(query).await.unwrap();
+    let Rows::Audit { entries, next } = found else { panic!("not what was asked: {found:?}") };
+    (entries, next)
 }
 
 fn all() -> Query {
@@ -62,18 +61,16 @@ fn all() -> Query {
 
 async fn operators(bench: &Bench, after: Option<&str>, scope: &str, max: usize) -> Vec<OperatorRow> {
     let query = Query::Operators { after: after.map(|name| name.parse().unwrap()), scope: group(scope), max };
-    match bench.store.read(query).await.unwrap() {
-        Rows::Operators(rows) => rows,
-        other => panic!("not what was asked: {other:?}"),
-    }
+    let found = bench.store.read(query).await.unwrap();
+    let Rows::Operators(rows) = found else { panic!("not what was asked: {found:?}") };
+    rows
 }
 
 async fn tokens(bench: &Bench, after: Option<&str>, scope: &str, max: usize) -> Vec<TokenRow> {
     let query = Query::Tokens { after: after.map(str::to_owned), scope: group(scope), max };
-    match bench.store.read(query).await.unwrap() {
-        Rows::Tokens(rows) => rows,
-        other => panic!("not what was asked: {other:?}"),
-    }
+    let found = bench.store.read(query).await.unwrap();
+    let Rows::Tokens(rows) = found else { panic!("not what was asked: {found:?}") };
+    rows
 }
 
 async fn an_operators_rights_change(bench: &Bench) {

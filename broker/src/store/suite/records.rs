@@ -366,12 +366,9 @@ async fn who_is_waited_for(bench: &Bench) {
     bench.inbox_of("b", epoch, 1).await;
     let page = async |after: Option<(&str, &str)>, max| {
         let after = after.map(|(path, name)| (group(path), agent(name)));
-        match bench.store.read(Query::Waiting { id: id(1), after, max }).await.unwrap() {
-            Rows::Waiting { agents, next } => {
-                (agents.iter().map(|(_, agent)| agent.to_string()).collect::<Vec<_>>(), next)
-            }
-            other => panic!("not what was asked: {other:?}"),
-        }
+        let found = bench.store.read(Query::Waiting { id: id(1), after, max }).await.unwrap();
+        let Rows::Waiting { agents, next } = found else { panic!("not what was asked: {found:?}") };
+        (agents.iter().map(|(_, agent)| agent.to_string()).collect::<Vec<_>>(), next)
     };
     assert_eq!(page(None, 2).await, (vec!["c".into(), "b".into()], Some((group("g/h"), agent("b")))));
     assert_eq!(page(Some(("g/h", "b")), 2).await, (vec!["d".into()], None));
