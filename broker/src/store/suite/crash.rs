@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use ::redb::StorageBackend;
 use parking_lot::Mutex;
-use wakemq_protocol::{CommandState, ReceiptState};
+use wakemq_protocol::{CommandState, News, ReceiptState};
 
 use super::fixture::*;
-use crate::store::{self, Delivery, NewCommand, Store, Transition, Verdict};
+use crate::store::{self, AdminOutcome, Delivery, NewCommand, Status, Store, Submitted, Transition, Verdict};
 
 /// Disks write this much at once or not at all.
 const SECTOR: usize = 512;
@@ -115,7 +115,17 @@ fn apply_partly(content: &mut Vec<u8>, step: &Step, random: &mut fastrand::Rng) 
 struct Answer {
     after: usize,
     number: u64,
+    /// It was told of a command for a group as a whole: for how many agents it is meant.
+    meant: Option<u64>,
     told: CommandState,
+}
+
+/// Which state news tell, and for how many agents the command is meant if they are of it as a whole.
+fn state_of(news: &News) -> (Option<u64>, CommandState) {
+    match news {
+        News::Agent(update) => (None, update.outcome.state),
+        News::Group(update) => (Some(update.counts.total()), update.state),
+    }
 }
 
 /// Tells whether a command may be found so after a crash, given the last that was told of it.
@@ -130,16 +140,28 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut epoch = bench.claim(0).await;
     for number in 1..=40 {
-        let command = match random.u8(..4) {
+        let command = match random.u8(..6) {
             0 => new(number),
+            4 => to_group_in_slot(number, ["", "g", "g/h"][random.usize(..3)], "s"),
+            5 => to_group(number, "g"),
             1 => NewCommand { delivery: Delivery::Refused("no".into()), ..new(number) },
             _ => in_slot(number, ["s", "t"][random.usize(..2)]),
         };
-        let (outcome, mut changes) = accepted(bench.submit(command, 1).await);
+        let submitted = bench.submit(command, 1).await;
+        let Submitted::Accepted { news, mut changes } = submitted else {
+            panic!("not accepted: {submitted:?}")
+        };
         let after = recorder.steps();
-        answers.push(Answer { after, number, told: outcome.state });
+        let (meant, told) = state_of(&news);
+        answers.push(Answer { after, number, meant, told });
         let target = random.u64(1..=number);
-        changes.extend(match random.u8(..6) {
+        changes.extend(match random.u8(..8) {
+            6 => {
+                let path = ["g/h", "g/i", "x"][random.usize(..3)];
+                let outcome = bench.admin(move_to("a", path), 2).await;
+                let AdminOutcome::Moved { changes, .. } = outcome else { panic!("not moved: {outcome:?}") };
+                changes
+            }
             0 => bench.cancel(target, 2).await.changes,
             1 => bench.receive(target, ReceiptState::Done, 2).await.changes,
             2 => {
@@ -155,10 +177,11 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
         });
         let after = recorder.steps();
         for change in changes {
-            let number = (1..=number).find(|&number| id(number) == update(&change.news).id).unwrap();
-            let told = update(&change.news).outcome.state;
-            if told != CommandState::Sent && update(&change.news).outcome.late.is_none() {
-                answers.push(Answer { after, number, told });
+            let number = (1..=number).find(|&number| id(number) == change.news.id()).unwrap();
+            let (meant, told) = state_of(&change.news);
+            let is_late = meant.is_none() && update(&change.news).outcome.late.is_some();
+            if told != CommandState::Sent && !is_late {
+                answers.push(Answer { after, number, meant, told });
             }
         }
     }
@@ -204,11 +227,22 @@ async fn a_crash_between_any_two_writes_loses_nothing_that_was_answered() {
 
 async fn check(content: Vec<u8>, answers: impl Iterator<Item = &Answer>, crash: usize) {
     let bench = Bench::again(Recorder::with(content).open());
-    let told: HashMap<u64, CommandState> = answers.map(|answer| (answer.number, answer.told)).collect();
-    for (number, told) in told {
+    let told: HashMap<(u64, Option<u64>), CommandState> =
+        answers.map(|answer| ((answer.number, answer.meant), answer.told)).collect();
+    for ((number, meant), told) in told {
         let row = bench.row(number).await;
         let row = row.unwrap_or_else(|| panic!("crash at {crash}: {number} was {told} and is gone"));
-        let found = outcome_of(row).state;
+        let found = match row.status {
+            Status::Agent(outcome) => outcome.state,
+            Status::Group { .. } => {
+                let (update, outcomes) = bench.of_group(number).await;
+                let total = update.counts.total();
+                assert_eq!(total, meant.unwrap_or(total), "crash at {crash}: {number} is for others");
+                assert_eq!(update.counts.sent, 0, "crash at {crash}: nothing of {number} is on its way");
+                let of_agent = outcomes.iter().find(|outcome| outcome.agent == agent("a"));
+                of_agent.filter(|_| meant.is_none()).map_or(update.state, |outcome| outcome.state)
+            }
+        };
         assert!(may_be(told, found), "crash at {crash}: {number} was told as {told} and is {found}");
     }
     // And it goes on working.
