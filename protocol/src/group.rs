@@ -28,6 +28,11 @@ impl GroupPath {
         self.0.is_empty()
     }
 
+    /// Returns the path as people are told of it: the root is `/`.
+    pub fn label(&self) -> &str {
+        if self.is_root() { "/" } else { &self.0 }
+    }
+
     /// Iterates over the segments from the root down; the root has none.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|segment| !segment.is_empty())

@@ -157,8 +157,8 @@ impl From<SubmissionError> for SubmitError {
 /// Says why a request to the management interface failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The broker refused it, and says why.
-    #[error("{0}")]
+    /// The broker refused it, and says why; the detail says all that the title does.
+    #[error("{}", if .0.detail.is_empty() { &.0.title } else { &.0.detail })]
     Problem(Problem),
     /// The broker answered with a status and no problem document.
     #[error("the broker answered with HTTP status {0}")]

@@ -281,7 +281,7 @@ mod tests {
             br#"{"type":"urn:wakemq:problem:forbidden","title":"Not allowed","status":403,"detail":"ask"}"#;
         let error = refusal(StatusCode::FORBIDDEN, problem);
         assert!(error.is_not_allowed());
-        assert_eq!(error.to_string(), "Not allowed: ask");
+        assert_eq!(error.to_string(), "ask");
         let error = refusal(StatusCode::BAD_GATEWAY, b"<html>");
         assert_eq!(error.to_string(), "the broker answered with HTTP status 502");
         assert!(refusal(StatusCode::SERVICE_UNAVAILABLE, b"").is_unreachable());

@@ -254,7 +254,7 @@ impl Engine {
                     Target::Group(group) if command.scope.contains(&group) => {
                         return Err(EngineError::UnknownGroup(group));
                     }
-                    Target::Group(group) => format!("the group `{group}` is not yours to command"),
+                    Target::Group(group) => format!("the group `{}` is not yours to command", group.label()),
                 }))
             }
             Submitted::Unknown | Submitted::Forbidden => Err(match command.target {

@@ -56,8 +56,10 @@ impl Operator {
             return Ok(());
         }
         Err(EngineError::NotAllowed(format!(
-            "operator {} is limited to the group `{}`, which does not contain `{group}`",
-            self.name, self.scope
+            "operator {} is limited to the group `{}`, which does not contain `{}`",
+            self.name,
+            self.scope.label(),
+            group.label()
         )))
     }
 }

@@ -59,7 +59,7 @@ async fn agents_are_moved_one_by_one_and_errors_are_told() {
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert_eq!(
         stderr,
-        "error: b: T: no agent b\n2 agents moved to paris/floor-2\n\
+        "error: b: no agent b\n2 agents moved to paris/floor-2\n\
          hint: see the spelling; `wakemq agents list` shows all agents\n"
     );
     assert_eq!(request(&asked[2]), ("POST /v1/agents/c/move", "{\"group\":\"paris/floor-2\"}"));
@@ -72,7 +72,7 @@ async fn what_ends_all_stops_at_once() {
     let words = ["agents", "revoke", "a", "b", "c", "--yes"];
     let (code, _, stderr, asked) = run(&fake, &words, &answers).await;
     assert_eq!(code, Some(3));
-    assert!(stderr.starts_with("error: stopped at b; 1 done before it: T: draining\nhint: "), "{stderr}");
+    assert!(stderr.starts_with("error: stopped at b; 1 done before it: draining\nhint: "), "{stderr}");
     assert_eq!(request(&asked[0]).0, "DELETE /v1/agents/a");
 }
 
@@ -122,7 +122,7 @@ async fn groups_are_listed_and_changed() {
     let answers = [(409, problem(409, "3 agents are in paris"))];
     let (code, _, stderr, _) = run(&fake, &["groups", "remove", "paris"], &answers).await;
     assert_eq!(code, Some(1));
-    assert!(stderr.starts_with("error: T: 3 agents are in paris\nhint: `wakemq groups list`"), "{stderr}");
+    assert!(stderr.starts_with("error: 3 agents are in paris\nhint: `wakemq groups list`"), "{stderr}");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn tokens_are_listed_and_revoked_by_their_ids() {
     assert_eq!(code, Some(1));
     assert_eq!(
         stderr,
-        "5f3a9c0e12b47d68 is revoked\nerror: \"what/is?this\": T: no such token\n\
+        "5f3a9c0e12b47d68 is revoked\nerror: \"what/is?this\": no such token\n\
          hint: `wakemq tokens list` shows the ids of all tokens\n"
     );
     assert_eq!(request(&asked[1]).0, "DELETE /v1/tokens/what%2Fis%3Fthis");

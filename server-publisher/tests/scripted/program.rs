@@ -119,7 +119,7 @@ async fn not_allowed_is_4_whether_the_operator_or_the_command() {
     };
     let (output, ()) = tokio::join!(wakemq(&fake, &["wake", "pc-1"]).run(), script);
     assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("\nhint: operator and secret"));
+    assert!(text(&output.stderr).contains("\nhint: give a profile as"));
 
     let script = async {
         let mut peer = fake.session(10).await;
@@ -257,6 +257,6 @@ async fn problems_are_told_with_their_codes() {
         let (output, _) = tokio::join!(wakemq(&fake, &words).run(), fake.http(&answers));
         assert_eq!(output.status.code(), Some(code), "{status}");
         let stderr = text(&output.stderr);
-        assert!(stderr.starts_with("error: T: \\u{1b}[2JD\nhint: "), "{stderr}");
+        assert!(stderr.starts_with("error: \\u{1b}[2JD\nhint: "), "{stderr}");
     }
 }

@@ -12,7 +12,7 @@ use crate::listing::{Listing, PAGE, follow};
 use crate::names::agents;
 use crate::output::{Out, complain, hint, say};
 use crate::progress::Progress;
-use crate::text::{group, plain};
+use crate::text::plain;
 
 /// Agents that a question names.
 const NAMED_MAX: usize = 5;
@@ -48,7 +48,7 @@ fn unknown(error: ApiError) -> Failure {
 fn row(agent: &AgentView) -> [String; 5] {
     [
         agent.agent.to_string(),
-        group(&agent.group).to_owned(),
+        agent.group.label().to_owned(),
         state(agent).to_owned(),
         agent.pending.to_string(),
         last_seen(agent),
@@ -85,7 +85,7 @@ fn describe(view: &AgentView) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |name: &str, value: &str| lines.push(format!("{:<12}{}", format!("{name}:"), plain(value)));
     add("agent", view.agent.as_str());
-    add("group", group(&view.group));
+    add("group", view.group.label());
     add("state", state(view));
     add("pending", &view.pending.to_string());
     add("created", &view.created.to_string());
@@ -122,7 +122,7 @@ pub(crate) async fn move_to(
     for agent in &agents {
         tally.take(agent, management.move_agent(agent, to.clone()).await)?;
     }
-    Ok(tally.end(&format!("moved to {}", group(to))))
+    Ok(tally.end(&format!("moved to {}", to.label())))
 }
 
 /// Removes agents, one by one, after a question.

@@ -1,14 +1,14 @@
 //! `wakemq show` and `wakemq cancel`.
 
 use wakemq_protocol::http::{CommandView, Profile};
-use wakemq_protocol::{AgentId, CommandId, CommandState, Counts, Outcome};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Counts, GroupPath, Outcome};
 use wakemq_publisher::Management;
 
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::listing::{Listing, PAGE, follow};
 use crate::output::{Out, hint};
-use crate::text::{group, plain};
+use crate::text::plain;
 
 /// Outcomes of a command for a group that are shown without being asked for.
 const SHOWN: usize = 20;
@@ -82,7 +82,7 @@ async fn waiting(
     let mut after: Option<String> = None;
     while !out.is_closed() {
         let page = management.waiting(id, after.as_deref(), PAGE).await.map_err(unknown_id)?;
-        listing.page(&page.agents, |one| [one.agent.to_string(), group(&one.group).to_owned()], out)?;
+        listing.page(&page.agents, |one| [one.agent.to_string(), one.group.label().to_owned()], out)?;
         after = match follow(after.as_ref(), page.next) {
             Some(next) => Some(next),
             None => break,
@@ -103,7 +103,7 @@ pub(crate) async fn cancel(
         out.json(&view)?;
     } else {
         match (&view.group, view.counts) {
-            (Some(path), Some(of)) => out.line(&format!("{}: {}", group(path), counts(of)))?,
+            (Some(path), Some(of)) => out.line(&format!("{}: {}", path.label(), counts(of)))?,
             _ => view.outcomes.iter().try_for_each(|outcome| out.line(&describe_outcome(outcome)))?,
         }
     }
@@ -140,7 +140,7 @@ fn describe(view: &CommandView) -> Vec<String> {
     let slot = view.slot.as_ref().map_or("none", |slot| slot.as_str());
     let target = match (&view.agent, &view.group) {
         (Some(agent), _) => format!("agent:     {agent}"),
-        (None, path) => format!("group:     {}", path.as_ref().map_or("", group)),
+        (None, path) => format!("group:     {}", path.as_ref().map_or("", GroupPath::label)),
     };
     let mut lines = vec![
         format!("id:        {}", view.id),

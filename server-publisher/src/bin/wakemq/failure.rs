@@ -100,7 +100,10 @@ impl From<ConnectError> for Failure {
         if let ConnectError::Setup(error) = error {
             return error.into();
         }
-        let (code, hint) = if error.is_not_allowed() {
+        let (code, hint) = if let ConnectError::Subscription { .. } = &error {
+            let code = if error.is_not_allowed() { ExitCode::NotAllowed } else { ExitCode::SomeNot };
+            (code, "the broker's log says more; is it as new as this wakemq?")
+        } else if error.is_not_allowed() {
             (ExitCode::NotAllowed, HINT_CREDENTIALS)
         } else if error.is_certificate() {
             (ExitCode::Unreachable, HINT_CERTIFICATE)
@@ -111,7 +114,8 @@ impl From<ConnectError> for Failure {
     }
 }
 
-const HINT_CREDENTIALS: &str = "operator and secret of the profile must be those that `wakemqd init` wrote";
+const HINT_CREDENTIALS: &str = "give a profile as `wakemqd init` or `wakemq operators create` wrote it; an admin may \
+                                have revoked this operator";
 const HINT_CERTIFICATE: &str = "the profile's `ca` must be the broker's DIR/ca.pem, and its endpoints names that \
                                 the broker's certificate has (`wakemqd init --host NAME`)";
 

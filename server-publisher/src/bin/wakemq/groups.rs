@@ -8,7 +8,6 @@ use crate::exit::ExitCode;
 use crate::failure::{Failure, with_advice};
 use crate::listing::{Listing, PAGE, follow};
 use crate::output::{Out, say};
-use crate::text::group as name;
 
 /// Prints all groups.
 pub(crate) async fn list(json: bool, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
@@ -27,7 +26,7 @@ pub(crate) async fn list(json: bool, profile: &Profile, out: &mut Out) -> Result
 }
 
 fn row(view: &GroupView) -> [String; 3] {
-    [name(&view.group).to_owned(), view.agents.to_string(), view.connected.to_string()]
+    [view.group.label().to_owned(), view.agents.to_string(), view.connected.to_string()]
 }
 
 /// Creates a group.

@@ -12,7 +12,6 @@ use crate::exit::ExitCode;
 use crate::failure::{Failure, with_advice};
 use crate::listing::{Listing, PAGE, follow};
 use crate::output::{Out, say};
-use crate::text::group as name;
 
 /// What is told of a new operator: everything but the secret.
 #[derive(Serialize)]
@@ -52,7 +51,7 @@ pub(crate) async fn create(
         say(&format!(
             "{operator} is {} of {}; this file is its profile and holds its secret",
             answer.role,
-            name(group)
+            group.label()
         ));
     }
     Ok(ExitCode::AllAsWanted)
@@ -78,7 +77,7 @@ fn row(view: &OperatorView) -> [String; 5] {
     [
         view.operator.to_string(),
         view.role.to_string(),
-        name(&view.group).to_owned(),
+        view.group.label().to_owned(),
         view.connections.to_string(),
         view.created.whole_secs().to_string(),
     ]
@@ -92,7 +91,7 @@ pub(crate) async fn set(
 ) -> Result<ExitCode, Failure> {
     Management::new(profile)?.change_operator(operator, change).await.map_err(unknown)?;
     let role = change.role.map(|role| format!("role {role}"));
-    let group = change.group.as_ref().map(|group| format!("group {}", name(group)));
+    let group = change.group.as_ref().map(|group| format!("group {}", group.label()));
     let words: Vec<_> = role.into_iter().chain(group).collect();
     say(&format!("{operator} has {} from now on", words.join(" and ")));
     Ok(ExitCode::AllAsWanted)

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use wakemq_protocol::GroupPath;
-
 /// Returns a text without what would move the cursor or change colours: agents and other operators wrote it,
 /// and the terminal belongs to the one who looks.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -24,11 +22,6 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(clean)
-}
-
-/// Names a group; the root is `/`.
-pub(crate) fn group(path: &GroupPath) -> &str {
-    if path.is_root() { "/" } else { path.as_str() }
 }
 
 /// Lines up rows under their headings; the last column is as long as it is.

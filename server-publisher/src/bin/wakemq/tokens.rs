@@ -7,7 +7,7 @@ use crate::exit::ExitCode;
 use crate::failure::{Failure, with_advice};
 use crate::listing::{Listing, PAGE, follow};
 use crate::output::{Out, say};
-use crate::text::{group, plain};
+use crate::text::plain;
 
 /// Makes a token, and prints it: alone, or as JSON with what it opens.
 pub(crate) async fn create(
@@ -48,7 +48,7 @@ pub(crate) async fn list(json: bool, profile: &Profile, out: &mut Out) -> Result
 fn row(view: &TokenView) -> [String; 5] {
     [
         plain(&view.id).into_owned(),
-        group(&view.group).to_owned(),
+        view.group.label().to_owned(),
         format!("{} of {}", view.uses_left, view.uses),
         view.expires.whole_secs().to_string(),
         plain(&view.by).into_owned(),

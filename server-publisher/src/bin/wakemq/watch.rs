@@ -25,7 +25,7 @@ pub(crate) async fn run(
         connected = Watcher::connect(profile, kinds, group) => connected?,
         () = &mut interrupt => return Ok(ExitCode::Interrupted),
     };
-    say(&format!("watching {}; Ctrl-C ends it", crate::text::group(group)));
+    say(&format!("watching {}; Ctrl-C ends it", group.label()));
     while !out.is_closed() {
         tokio::select! {
             watched = watcher.next() => {

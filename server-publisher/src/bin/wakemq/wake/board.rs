@@ -79,6 +79,8 @@ impl Row {
             Ending::NotFollowed(SubmitError::TimedOut) => {
                 Some(format!("not {} within {} s", board.wanted_word(), board.timeout_secs))
             }
+            // The state says that it was refused.
+            Ending::NotAccepted(SubmitError::Refused { reason: Some(words), .. }) => Some(words.clone()),
             Ending::NotAccepted(error) | Ending::NotFollowed(error) => Some(error.to_string()),
             Ending::Interrupted => Some("interrupted".to_owned()),
         }

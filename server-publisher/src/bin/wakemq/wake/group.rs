@@ -38,7 +38,7 @@ struct Wake {
     wanted: Wanted,
     update: Option<GroupUpdate>,
     ending: Ending,
-    /// From the start to the latest news.
+    /// From the start to the news that ended the wait, or to its end without.
     took: Duration,
 }
 
@@ -74,6 +74,9 @@ pub(super) async fn run(
         took: started.elapsed(),
     };
     wake.follow(submitted, &publisher, started, deadline).await;
+    if !matches!(wake.ending, Ending::Judged(_)) {
+        wake.took = started.elapsed();
+    }
     publisher.close().await;
 
     let mut management = Management::new(profile)?;

@@ -4,7 +4,7 @@ use wakemq_protocol::{Event, EventBody, Facts, Kind, News, PresenceChange, Secur
 use wakemq_publisher::Watched;
 
 use crate::commands::{counts, note};
-use crate::text::{group, plain};
+use crate::text::plain;
 
 /// Room for a time of whole seconds.
 const TIME: usize = 20;
@@ -29,7 +29,7 @@ fn aside(text: &str) -> String {
 fn of_event(event: &Event) -> String {
     let news = &event.news;
     let (at, kind) = (news.at.whole_secs().to_string(), news.body.kind());
-    format!("{at:<TIME$}  {kind:<KIND$}  {}: {}", group(&news.group), plain(&text(&news.body)))
+    format!("{at:<TIME$}  {kind:<KIND$}  {}: {}", news.group.label(), plain(&text(&news.body)))
 }
 
 fn text(body: &EventBody) -> String {

@@ -9,7 +9,7 @@ use crate::commands::{counts, note};
 use crate::exit::ExitCode;
 use crate::failure::{Failure, hint_for};
 use crate::output::{Out, complain, hint};
-use crate::text::{self, group, table};
+use crate::text::{self, table};
 
 /// Agents that are named at most.
 const NAMED_MAX: usize = 20;
@@ -58,7 +58,7 @@ async fn collect(
         agents.extend(page.agents.into_iter().map(|one| NotAsWanted {
             agent: one.agent,
             state: CommandState::Queued,
-            note: Some(format!("in {}", group(&one.group))),
+            note: Some(format!("in {}", one.group.label())),
         }));
         match page.next {
             Some(next) => after = Some(next),
@@ -89,7 +89,7 @@ pub(super) struct Object<'a> {
     group: &'a GroupPath,
     id: CommandId,
     as_wanted: bool,
-    /// Milliseconds from the start to the latest news.
+    /// Milliseconds from the start to the news that ended the wait, or to its end without.
     ms: u64,
     /// Missing where the broker told nothing but that it has the command.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +154,7 @@ fn headline(wake: &Wake) -> String {
         }
         Some(_) => format!("{} of {} {}", wake.reached(), agents(wake.total()), word(wake.wanted)),
     };
-    format!("{}: {what} after {after} ({})", group(&wake.group), wake.id)
+    format!("{}: {what} after {after} ({})", wake.group.label(), wake.id)
 }
 
 fn agents(count: u64) -> String {
