@@ -55,7 +55,12 @@ impl GroupPath {
     /// # Ok::<(), wakemq_protocol::ParseIdError>(())
     /// ```
     pub fn contains(&self, other: &GroupPath) -> bool {
-        match other.0.strip_prefix(&*self.0) {
+        self.contains_path(&other.0)
+    }
+
+    /// Does the same with the text of a path, for where paths come by the thousand.
+    pub fn contains_path(&self, path: &str) -> bool {
+        match path.strip_prefix(&*self.0) {
             Some(rest) => self.is_root() || rest.is_empty() || rest.starts_with('/'),
             None => false,
         }

@@ -84,9 +84,11 @@ impl Topic {
         }
     }
 
-    /// Tells whether a filter asks for events.
-    pub fn is_events_filter(filter: &str) -> bool {
-        filter.strip_prefix(PREFIX).is_some_and(|rest| rest == "events" || rest.starts_with("events/"))
+    /// Returns what a topic or a filter of events says behind `wake/v1/events/`: the kind, then the group. `None`
+    /// for everything else.
+    pub fn events_rest(text: &str) -> Option<&str> {
+        let rest = text.strip_prefix(PREFIX)?.strip_prefix("events/")?;
+        (!rest.is_empty()).then_some(rest)
     }
 
     fn parse_agent(rest: &str) -> Result<Self, TopicError> {
