@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` at the top of the repository follows one command through these modules.
 
+pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod door;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use wakemq_core::{CloneVerdict, Clones, End, Instance, Response, packet::ReasonCode};
 use wakemq_protocol::{AgentId, Command, GroupPath, OperatorName};
 
+use crate::bus::Frame;
 use crate::store::Epoch;
 
 /// Most letters that wait in one mailbox; one more ends the connection.
@@ -25,6 +26,11 @@ const LETTERS_MAX: usize = 10_000;
 /// Numbers the connections of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub NonZeroU64);
+
+/// Most events that wait in one mailbox; more are dropped with a count.
+const EVENTS_MAX: usize = 1_000;
+/// Most bytes of events that wait in one mailbox.
+const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Something for one connection that cannot wait in the store.
 #[derive(Debug)]
@@ -43,6 +49,13 @@ pub enum Letter {
         /// What it is told.
         payload: Vec<u8>,
     },
+    /// Something that happened, for an operator that follows it.
+    Event {
+        /// What.
+        event: Frame,
+        /// How many the operator may have missed before it.
+        lost: u64,
+    },
 }
 
 /// What was in a mailbox.
@@ -52,6 +65,8 @@ pub struct Mail {
     pub inbox_changed: bool,
     /// The connection's timer has fired.
     pub timer: bool,
+    /// The operator may not do what it might before, or more.
+    pub rights_changed: bool,
     /// The connection is to end.
     pub evicted: Option<End>,
     /// Letters in the order in which they came.
@@ -65,7 +80,19 @@ struct Inside {
     evicted: Option<Box<End>>,
     inbox_changed: bool,
     timer: bool,
+    rights_changed: bool,
     closed: bool,
+    /// Only an operator has one.
+    events: Option<Box<EventsInside>>,
+}
+
+/// What is known of the events among the letters.
+#[derive(Debug, Default)]
+struct EventsInside {
+    count: usize,
+    bytes: usize,
+    /// How many were dropped since the last that found room.
+    lost: u64,
 }
 
 /// Where the rest of the broker leaves what a connection's task is to see.
@@ -97,6 +124,11 @@ impl Mailbox {
         self.leave(|inside| inside.timer = true);
     }
 
+    /// Says that the operator's rights are not what they were.
+    pub fn rights_changed(&self) {
+        self.leave(|inside| inside.rights_changed = true);
+    }
+
     /// Asks the connection to end; of several reasons the first counts.
     pub fn evict(&self, end: End) {
         self.leave(|inside| {
@@ -107,7 +139,8 @@ impl Mailbox {
     /// Leaves a letter. Returns `false` if the connection has ended. One letter too many ends it.
     pub fn post(&self, letter: Letter) -> bool {
         self.leave(|inside| {
-            if inside.letters.len() < LETTERS_MAX {
+            let events = inside.events.as_ref().map_or(0, |events| events.count);
+            if inside.letters.len() - events < LETTERS_MAX {
                 inside.letters.push(letter);
             } else {
                 let text = "more is waiting for this connection than it reads";
@@ -116,18 +149,40 @@ impl Mailbox {
         })
     }
 
+    /// Leaves an event, before which `lost` are missing. Returns `false` if the connection has ended. One that finds
+    /// no room is dropped and counts as missing before the next.
+    pub fn post_event(&self, event: Frame, lost: u64) -> bool {
+        self.leave(|inside| {
+            let waiting = inside.events.get_or_insert_default();
+            let lost = waiting.lost.saturating_add(lost);
+            if waiting.count >= EVENTS_MAX || waiting.bytes + event.size() > EVENT_BYTES_MAX {
+                waiting.lost = lost.saturating_add(1);
+                return;
+            }
+            waiting.lost = 0;
+            waiting.count += 1;
+            waiting.bytes += event.size();
+            inside.letters.push(Letter::Event { event, lost });
+        })
+    }
+
     /// Takes everything out, or waits for something to come; one task at a time.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Mail> {
         let mut inside = self.inside.lock();
-        if !inside.inbox_changed && !inside.timer && inside.evicted.is_none() && inside.letters.is_empty() {
+        let nothing = !inside.inbox_changed && !inside.timer && !inside.rights_changed;
+        if nothing && inside.evicted.is_none() && inside.letters.is_empty() {
             if !inside.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 inside.waker = Some(cx.waker().clone());
             }
             return Poll::Pending;
         }
+        if let Some(events) = &mut inside.events {
+            (events.count, events.bytes) = (0, 0);
+        }
         Poll::Ready(Mail {
             inbox_changed: std::mem::take(&mut inside.inbox_changed),
             timer: std::mem::take(&mut inside.timer),
+            rights_changed: std::mem::take(&mut inside.rights_changed),
             evicted: inside.evicted.take().map(|end| *end),
             letters: std::mem::take(&mut inside.letters),
         })

@@ -9,9 +9,10 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::door::{self, Door, Limits, Serves};
-use crate::engine::{Advertise, Engine, NoEvents};
+use crate::engine::{Advertise, Engine};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -41,6 +42,7 @@ pub struct Settings {
 /// A running broker; dropped, it ends all its connections and tasks without waiting for them.
 pub struct Broker {
     engine: Arc<Engine>,
+    bus: Arc<Bus>,
     door: Arc<Door>,
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
@@ -54,9 +56,10 @@ impl Broker {
     /// If a listener does not tell its address, or the store cannot be read.
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let Settings { listeners, admin, tls, store, clock, advertise, limits, metrics } = settings;
-        let engine = Arc::new(Engine::new(store, clock, advertise, metrics, Arc::new(NoEvents)));
+        let bus = Bus::start(metrics.clone());
+        let engine = Arc::new(Engine::new(store, clock, advertise, metrics, bus.clone()));
         engine.load_rights().await.map_err(io::Error::other)?;
-        let door = Door::new(engine.clone(), tls, limits);
+        let door = Door::new(engine.clone(), bus.clone(), tls, limits);
         let addresses = addresses(&listeners)?;
         let admin_addresses = self::addresses(&admin)?;
         let mut tasks = JoinSet::new();
@@ -69,7 +72,7 @@ impl Broker {
         let timers = door.clone();
         tasks.spawn(async move { timers.run_timers().await });
         tasks.spawn(sweep(engine.clone()));
-        Ok(Self { engine, door, addresses, admin_addresses, tasks })
+        Ok(Self { engine, bus, door, addresses, admin_addresses, tasks })
     }
 
     /// Returns the addresses that are listened on.
@@ -85,6 +88,11 @@ impl Broker {
     /// Returns the engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// Returns what carries events to operators.
+    pub fn bus(&self) -> &Arc<Bus> {
+        &self.bus
     }
 
     /// Returns the door, to which connections can be given that did not come through a listener.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use wakemq_protocol::limits::{IN_FLIGHT_MAX, PENDING_MAX};
-use wakemq_protocol::{AgentId, Command, CommandId, Facts, Receipt, Topic};
+use wakemq_protocol::{AgentId, Command, CommandId, Facts, Receipt, Report, Topic};
 
 use crate::log_text::refused_publish;
 use crate::login::may_publish;
@@ -47,6 +47,13 @@ pub enum AgentAction {
     Facts {
         /// What the agent tells.
         facts: Box<Facts>,
+        /// What the PUBACK repeats; none for QoS 0.
+        packet_id: Option<u16>,
+    },
+    /// Tell the operators who follow what the agent reports; answer with `handle_stored`.
+    Report {
+        /// What the agent reports.
+        report: Report,
         /// What the PUBACK repeats; none for QoS 0.
         packet_id: Option<u16>,
     },
@@ -213,7 +220,7 @@ impl AgentSession {
         self.fetch();
     }
 
-    /// Notes that a receipt or the facts are stored: the agent may forget them.
+    /// Notes that a receipt or the facts are stored, or that a report is told: the agent may forget them.
     pub fn handle_stored(&mut self, packet_id: Option<u16>) {
         if let Some(packet_id) = packet_id {
             self.puback(packet_id, ReasonCode::Success, None);
@@ -331,14 +338,14 @@ impl AgentSession {
                 Ok(facts) => self.actions.push_back(AgentAction::Facts { facts: Box::new(facts), packet_id }),
                 Err(error) => self.refuse(packet_id, ReasonCode::PayloadFormatInvalid, error.to_string()),
             },
-            Topic::AgentReports(_)
-            | Topic::AgentCommands(_)
+            Topic::AgentReports(_) => match Report::from_json(&publish.payload) {
+                Ok(report) => self.actions.push_back(AgentAction::Report { report, packet_id }),
+                Err(error) => self.refuse(packet_id, ReasonCode::PayloadFormatInvalid, error.to_string()),
+            },
+            Topic::AgentCommands(_)
             | Topic::GroupCommands(_)
             | Topic::Event { .. }
-            | Topic::Response { .. } => {
-                let text = "this version of the broker takes no reports";
-                self.refuse(packet_id, ReasonCode::ImplementationSpecificError, text.to_owned());
-            }
+            | Topic::Response { .. } => self.refuse_topic(packet_id),
         }
     }
 

@@ -16,6 +16,7 @@
 mod agent;
 mod clones;
 mod end;
+mod following;
 mod heartbeat;
 mod in_flight;
 mod log_text;
@@ -28,8 +29,9 @@ mod throttle;
 pub use agent::{AgentAction, AgentSession};
 pub use clones::{CloneVerdict, Clones, Instance};
 pub use end::End;
+pub use following::{Following, Interest, Place};
 pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
-pub use operator::{OperatorAction, OperatorSession, Refusal, Response, SubmitRequest, check_kind};
+pub use operator::{OperatorAction, OperatorSession, Refusal, Response, Rights, SubmitRequest, check_kind};
 pub use publish_rate::PublishRate;
 pub use throttle::{Judged, Penalty, Source, Throttle};

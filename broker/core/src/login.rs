@@ -3,6 +3,7 @@
 use wakemq_protocol::limits::PACKET_MAX;
 use wakemq_protocol::{AgentId, OperatorName, Topic};
 
+use crate::Rights;
 use crate::packet::{ConnAck, Connect, ProtocolLevel, QoS, ReasonCode, Will};
 
 /// Whom a CONNECT claims to be; nothing is proven yet.
@@ -113,12 +114,25 @@ impl Login {
             (Claimed::Operator(_), Ok(Topic::AgentCommands(_) | Topic::GroupCommands(_))) => true,
             (Claimed::Operator(_), _) | (Claimed::Agent(_), Err(_)) => false,
         };
-        if allowed {
-            Ok(())
-        } else {
-            Err(refusal(ReasonCode::NotAuthorized, "the will's topic is not yours"))
+        if allowed { Ok(()) } else { Err(foreign_will()) }
+    }
+
+    /// Authorises an operator's will, as far as its topic tells; gives the agent that it is for where that one's
+    /// group has to be looked at too. It is authorised again when it is published.
+    pub fn check_operator_will(&self, rights: &Rights) -> Result<Option<AgentId>, Refused> {
+        let Some(will) = &self.connect.will else { return Ok(None) };
+        match will.topic.parse::<Topic>() {
+            Ok(_) if !rights.may_command => Err(foreign_will()),
+            Ok(Topic::GroupCommands(group)) if !rights.scope.contains(&group) => Err(foreign_will()),
+            Ok(Topic::AgentCommands(agent)) if !rights.scope.is_root() => Ok(Some(agent)),
+            Ok(_) | Err(_) => Ok(None),
         }
     }
+}
+
+/// The refusal of a will that may not be published.
+pub fn foreign_will() -> Refused {
+    refusal(ReasonCode::NotAuthorized, "the will's topic is not yours")
 }
 
 /// Tells whether an agent may publish to a topic: to its own receipts, facts and reports.

@@ -1,23 +1,27 @@
 //! The session of one operator's connection.
 
+mod outbox;
+mod submission;
+mod subscriptions;
+
 use std::collections::VecDeque;
 
 use wakemq_protocol::limits::CORRELATION_DATA_MAX;
-use wakemq_protocol::{Kind, OperatorName, Submission, Target, Topic, filter_matches};
+use wakemq_protocol::{GroupPath, OperatorName, Target, Topic};
 
+use crate::following::may_see;
 use crate::log_text::refused_publish;
 use crate::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, Will,
 };
-use crate::{End, Heartbeat, InFlight};
+use crate::{End, Following, Heartbeat};
 
-/// Most subscriptions of one operator's connection.
-const SUBSCRIPTIONS_MAX: usize = 16;
-/// Most responses that wait for a slow operator; one more ends the connection.
-const WAITING_MAX: usize = 10_000;
-/// Most responses in flight; a smaller Receive Maximum counts.
-const RESPONSES_IN_FLIGHT_MAX: u16 = 256;
+use outbox::{Outbox, What};
+use submission::read_submission;
+use subscriptions::Subscriptions;
+
+pub use submission::{Refusal, Response, SubmitRequest, check_kind};
 
 /// What the broker is to do for an operator's session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,60 +30,21 @@ pub enum OperatorAction {
     Send(ServerPacket),
     /// Submit a command; answer with `handle_submitted` or `handle_store_failed`.
     Submit(SubmitRequest),
+    /// Follow these events from now on, and no others, before the next action is carried out.
+    Follow(Following),
     /// Log something that a person should look at.
     Warn(String),
     /// Say why and close.
     Close(End),
 }
 
-/// A publication that asks for a command.
+/// What an operator may do; it may change while it is connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmitRequest {
-    /// For whom.
-    pub target: Target,
-    /// What is asked, or why that is to be recorded as refused.
-    pub submission: Result<Submission, Refusal>,
-    /// MQTT 5 message expiry, in seconds.
-    pub message_expiry_secs: Option<u32>,
-    /// Where changes of state are to be told, and what to tell along.
-    pub response: Option<Response>,
-    /// What the PUBACK repeats; none for QoS 0.
-    pub packet_id: Option<u16>,
-    /// A refusal is to be recorded, because 3.1.1 has no PUBACK that tells the publisher of it.
-    pub record_refusal: bool,
-}
-
-/// Where an operator wants to be told of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
-    /// The topic, one of the operator's own responses.
-    pub topic: String,
-    /// Correlation Data.
-    pub correlation_data: Option<Vec<u8>>,
-}
-
-/// Why a command is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What MQTT 5 says.
-    pub reason: ReasonCode,
-    /// The same for people.
-    pub text: String,
-    /// What was submitted, as far as it could be read: 3.1.1 has it recorded as `refused`.
-    pub submission: Option<Box<Submission>>,
-}
-
-impl Refusal {
-    /// Makes a refusal of something that could not be read.
-    pub fn new(reason: ReasonCode, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into(), submission: None }
-    }
-}
-
-#[derive(Debug)]
-struct Subscription {
-    filter: String,
-    qos: QoS,
+pub struct Rights {
+    /// Whether it may publish commands; one that may not may still connect and subscribe.
+    pub may_command: bool,
+    /// Where: this group and everything below it.
+    pub scope: GroupPath,
 }
 
 /// A connected operator: takes its commands and sends it responses.
@@ -89,21 +54,22 @@ struct Subscription {
 pub struct OperatorSession {
     name: OperatorName,
     level: ProtocolLevel,
-    may_command: bool,
+    rights: Rights,
     heartbeat: Heartbeat,
     maximum_packet_size: Option<u32>,
-    subscriptions: Vec<Subscription>,
-    in_flight: InFlight<()>,
-    waiting: VecDeque<ServerPublish>,
+    subscriptions: Subscriptions,
+    outbox: Outbox,
+    /// Number of the last event; those that were lost have one too.
+    seq: u64,
     will: Option<Box<Will>>,
     actions: VecDeque<OperatorAction>,
 }
 
 impl OperatorSession {
-    /// Starts the session of an admitted operator; one that may not command may still connect and subscribe.
+    /// Starts the session of an admitted operator.
     pub fn new(
         name: OperatorName,
-        may_command: bool,
+        rights: Rights,
         connect: Connect,
         keep_alive_max_secs: u16,
         now_ms: u64,
@@ -111,12 +77,12 @@ impl OperatorSession {
         Self {
             name,
             level: connect.level,
-            may_command,
+            rights,
             heartbeat: Heartbeat::new(connect.keep_alive_secs, keep_alive_max_secs, now_ms),
             maximum_packet_size: connect.maximum_packet_size,
-            subscriptions: Vec::new(),
-            in_flight: InFlight::new(connect.receive_maximum.min(RESPONSES_IN_FLIGHT_MAX)),
-            waiting: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            outbox: Outbox::new(connect.receive_maximum),
+            seq: 0,
             will: connect.will.map(Box::new),
             actions: VecDeque::new(),
         }
@@ -147,13 +113,14 @@ impl OperatorSession {
         self.heartbeat.heard(now_ms);
         match packet {
             ClientPacket::PingReq => self.send(ServerPacket::PingResp),
-            ClientPacket::PubAck { packet_id, .. } => match self.in_flight.remove(packet_id) {
-                Some(()) => self.send_waiting(),
-                None => {
+            ClientPacket::PubAck { packet_id, .. } => {
+                if self.outbox.acknowledged(packet_id) {
+                    self.send_waiting();
+                } else {
                     let text = format!("PUBACK {packet_id} for nothing that is in flight");
                     self.close(End::new(ReasonCode::ProtocolError, text));
                 }
-            },
+            }
             ClientPacket::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             ClientPacket::Unsubscribe { packet_id, filters } => self.handle_unsubscribe(packet_id, &filters),
             ClientPacket::Publish(publish) => self.handle_publish(publish),
@@ -176,6 +143,9 @@ impl OperatorSession {
         for (packet_id, reply) in replies {
             match reply {
                 Ok(()) => self.puback(packet_id, ReasonCode::Success, None),
+                Err(refusal) if refusal.reason == ReasonCode::NotAuthorized => {
+                    self.refuse_foreign(packet_id, refusal.text);
+                }
                 Err(refusal) => self.refuse(packet_id, refusal),
             }
         }
@@ -198,8 +168,7 @@ impl OperatorSession {
 
     /// Takes a response: it is sent if the operator subscribes to its topic, at the quality it asked for.
     pub fn handle_response(&mut self, response: &Response, payload: Vec<u8>) {
-        let matching = self.subscriptions.iter().filter(|s| filter_matches(&s.filter, &response.topic));
-        let Some(qos) = matching.map(|subscription| subscription.qos).max() else { return };
+        let Some(qos) = self.subscriptions.quality(&response.topic) else { return };
         let publish = ServerPublish {
             topic: response.topic.clone(),
             payload,
@@ -211,16 +180,44 @@ impl OperatorSession {
             // MQTT 5 §3.1.2.11.4: what is too large for the client is not sent.
             let text = format!("a response of {size} bytes is above the operator's maximum of {max}");
             self.actions.push_back(OperatorAction::Warn(text));
-            return;
-        }
-        if qos == QoS::AtMostOnce {
-            self.send(ServerPacket::Publish(publish));
-        } else if self.waiting.len() >= WAITING_MAX {
+        } else if !self.publish(What::Response, publish, qos) {
             let text = "too many responses are waiting for their PUBACK";
             self.close(End::new(ReasonCode::QuotaExceeded, text));
-        } else {
-            self.waiting.push_back(publish);
-            self.send_waiting();
+        }
+    }
+
+    /// Takes an event: it is sent if the operator subscribes to it and may see its group at this moment.
+    ///
+    /// `body` is the JSON object without `seq`; `lost` is how many the operator may have missed before it. Every
+    /// event that is for this operator has a number, also one for which there is no room: so gaps show. Returns
+    /// `false` for such a one.
+    pub fn handle_event(&mut self, topic: &str, body: &[u8], lost: u64) -> bool {
+        self.seq = self.seq.saturating_add(lost);
+        let quality = self.subscriptions.quality(topic).filter(|_| may_see(&self.rights.scope, topic));
+        let Some(qos) = quality else { return true };
+        self.seq = self.seq.saturating_add(1);
+        let publish = ServerPublish {
+            topic: topic.to_owned(),
+            payload: numbered(self.seq, body),
+            ..ServerPublish::default()
+        };
+        let size = publish.size(self.level, qos);
+        let fits = self.maximum_packet_size.is_none_or(|max| size <= max as usize);
+        fits && self.publish(What::Event, publish, qos)
+    }
+
+    /// Notes that events were lost on their way to the session: their numbers are passed over.
+    pub fn handle_events_lost(&mut self, lost: u64) {
+        self.seq = self.seq.saturating_add(lost);
+    }
+
+    /// Takes what the operator may do from now on.
+    pub fn handle_rights(&mut self, rights: Rights) {
+        let moved = self.rights.scope != rights.scope;
+        self.rights = rights;
+        let following = self.subscriptions.following(&self.rights.scope);
+        if moved && !following.filters.is_empty() {
+            self.actions.push_back(OperatorAction::Follow(following));
         }
     }
 
@@ -247,8 +244,8 @@ impl OperatorSession {
     fn handle_publish(&mut self, publish: ClientPublish) {
         let packet_id = publish.packet_id;
         let target = match publish.topic.parse::<Topic>() {
-            Ok(Topic::AgentCommands(agent)) if self.may_command => Target::Agent(agent),
-            Ok(Topic::GroupCommands(group)) if self.may_command => Target::Group(group),
+            Ok(Topic::AgentCommands(agent)) if self.rights.may_command => Target::Agent(agent),
+            Ok(Topic::GroupCommands(group)) if self.rights.may_command => Target::Group(group),
             Ok(_) | Err(_) => return self.refuse_topic(packet_id),
         };
         let response = match self.read_response(&publish) {
@@ -294,16 +291,17 @@ impl OperatorSession {
     fn handle_subscribe(&mut self, subscribe: Subscribe) {
         let mut why = None;
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let before = self.subscriptions.following(&self.rights.scope);
         for wanted in subscribe.filters {
             let (reason, text) = if subscribe.subscription_id.is_some() {
                 (ReasonCode::SubscriptionIdentifiersNotSupported, "no subscription identifiers are offered")
             } else if wanted.filter.starts_with("$share/") {
                 (ReasonCode::SharedSubscriptionsNotSupported, "no shared subscriptions are offered")
-            } else if Topic::is_events_filter(&wanted.filter) {
-                (ReasonCode::ImplementationSpecificError, "this version of the broker publishes no events")
-            } else if !Topic::is_responses_filter(&wanted.filter, &self.name) {
-                (ReasonCode::NotAuthorized, "an operator subscribes to its own responses alone")
-            } else if self.subscribe(wanted.filter, wanted.qos) {
+            } else if Topic::events_rest(&wanted.filter).is_none()
+                && !Topic::is_responses_filter(&wanted.filter, &self.name)
+            {
+                (ReasonCode::NotAuthorized, "an operator subscribes to events and its own responses alone")
+            } else if self.subscriptions.insert(wanted.filter, wanted.qos) {
                 let at_least_once = wanted.qos >= QoS::AtLeastOnce;
                 reasons.push(if at_least_once { ReasonCode::GrantedQoS1 } else { ReasonCode::Success });
                 continue;
@@ -313,39 +311,40 @@ impl OperatorSession {
             reasons.push(reason);
             why = Some(text.to_owned());
         }
+        self.follow(&before);
         self.send(ServerPacket::SubAck { packet_id: subscribe.packet_id, reasons, reason_string: why });
     }
 
-    fn subscribe(&mut self, filter: String, qos: QoS) -> bool {
-        let qos = qos.min(QoS::AtLeastOnce);
-        if let Some(known) = self.subscriptions.iter_mut().find(|known| known.filter == filter) {
-            known.qos = qos;
-            return true;
+    /// Asks for other events than before, if the subscriptions ask for others. The answer to the client comes
+    /// behind it: whoever has its SUBACK misses nothing from then on.
+    fn follow(&mut self, before: &Following) {
+        let following = self.subscriptions.following(&self.rights.scope);
+        if following != *before {
+            self.actions.push_back(OperatorAction::Follow(following));
         }
-        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return false;
-        }
-        self.subscriptions.push(Subscription { filter, qos });
-        true
     }
 
     fn handle_unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
+        let before = self.subscriptions.following(&self.rights.scope);
         let mut reasons = Vec::with_capacity(filters.len());
         for filter in filters {
-            let before = self.subscriptions.len();
-            self.subscriptions.retain(|known| known.filter != *filter);
-            let existed = self.subscriptions.len() < before;
+            let existed = self.subscriptions.remove(filter);
             reasons.push(if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted });
         }
+        self.follow(&before);
         self.send(ServerPacket::UnsubAck { packet_id, reasons });
     }
 
     fn refuse_topic(&mut self, packet_id: Option<u16>) {
-        let text = if self.may_command {
+        let text = if self.rights.may_command {
             "an operator publishes to the commands of agents and groups alone"
         } else {
             "this operator may look on, not command"
         };
+        self.refuse_foreign(packet_id, text.to_owned());
+    }
+
+    fn refuse_foreign(&mut self, packet_id: Option<u16>, text: String) {
         match self.level {
             // 3.1.1 cannot say it in a PUBACK (MQTT 3.1.1 §3.3.5).
             ProtocolLevel::V4 => self.close(End::new(ReasonCode::NotAuthorized, text)),
@@ -368,12 +367,20 @@ impl OperatorSession {
         }
     }
 
+    /// Sends a publication at its quality; returns `false` if too many wait already.
+    fn publish(&mut self, what: What, publish: ServerPublish, qos: QoS) -> bool {
+        if qos == QoS::AtMostOnce {
+            self.send(ServerPacket::Publish(publish));
+            return true;
+        }
+        let room = self.outbox.push(what, publish);
+        self.send_waiting();
+        room
+    }
+
     fn send_waiting(&mut self) {
-        while !self.waiting.is_empty() {
-            let Some(packet_id) = self.in_flight.insert(()) else { return };
-            if let Some(publish) = self.waiting.pop_front() {
-                self.send(ServerPacket::Publish(ServerPublish { packet_id: Some(packet_id), ..publish }));
-            }
+        while let Some(publish) = self.outbox.next() {
+            self.send(ServerPacket::Publish(publish));
         }
     }
 
@@ -386,27 +393,9 @@ impl OperatorSession {
     }
 }
 
-/// Reads a submission and refuses what this version does not carry out.
-fn read_submission(payload: &[u8]) -> Result<Submission, Refusal> {
-    let submission = Submission::from_json(payload)
-        .map_err(|error| Refusal::new(ReasonCode::PayloadFormatInvalid, error.to_string()))?;
-    match check_kind(&submission) {
-        Ok(()) => Ok(submission),
-        Err(refusal) => Err(Refusal { submission: Some(Box::new(submission)), ..refusal }),
-    }
-}
-
-/// Refuses a kind of command that this version does not carry out.
-pub fn check_kind(submission: &Submission) -> Result<(), Refusal> {
-    let (reason, text) = match &submission.kind {
-        Kind::Wake => return Ok(()),
-        Kind::Relay => {
-            (ReasonCode::NotAuthorized, "relay commands are issued by the engine alone".to_owned())
-        }
-        Kind::Power | Kind::Other(_) => {
-            let text = format!("this version of the broker does not carry out {}", submission.kind);
-            (ReasonCode::ImplementationSpecificError, text)
-        }
-    };
-    Err(Refusal::new(reason, text))
+/// Puts the number in front of an event's other fields.
+fn numbered(seq: u64, body: &[u8]) -> Vec<u8> {
+    let mut payload = format!("{{\"seq\":{seq},").into_bytes();
+    payload.extend_from_slice(body.strip_prefix(b"{").unwrap_or(body));
+    payload
 }

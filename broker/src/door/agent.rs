@@ -82,7 +82,9 @@ impl<S: Io> Connection<S> {
                 }
                 // The agent has unsubscribed since; the command was ended with the claim.
                 Letter::Live { command, .. } => tracing::debug!(command = %command.id, "has ended meanwhile"),
-                Letter::Response { .. } => tracing::warn!("a response for an agent; this is a defect"),
+                Letter::Response { .. } | Letter::Event { .. } => {
+                    tracing::warn!("an operator's letter for an agent; this is a defect");
+                }
             }
         }
         if mail.inbox_changed {
@@ -129,9 +131,11 @@ impl<S: Io> Connection<S> {
                 | AgentAction::Acknowledged(_)
                 | AgentAction::Failed { .. }
                 | AgentAction::Receipt { .. }
-                | AgentAction::Facts { .. }) => {
+                | AgentAction::Facts { .. }
+                | AgentAction::Report { .. }) => {
                     let packet_id = if let AgentAction::Receipt { packet_id, .. }
-                    | AgentAction::Facts { packet_id, .. } = &ask
+                    | AgentAction::Facts { packet_id, .. }
+                    | AgentAction::Report { packet_id, .. } = &ask
                     {
                         *packet_id
                     } else {
@@ -191,6 +195,10 @@ impl<S: Io> Connection<S> {
                 engine.facts(agent, &self.mailbox, *facts).await?;
                 self.session.handle_stored(packet_id);
             }
+            AgentAction::Report { report, packet_id } => {
+                engine.report(agent, report.0).await?;
+                self.session.handle_stored(packet_id);
+            }
             AgentAction::Send(_)
             | AgentAction::Close(_)
             | AgentAction::Pause { .. }
@@ -211,7 +219,10 @@ impl<S: Io> Connection<S> {
         }
         self.session.handle_closed();
         while let Some(action) = self.session.poll_action() {
-            let will = matches!(action, AgentAction::Receipt { .. } | AgentAction::Facts { .. });
+            let will = matches!(
+                action,
+                AgentAction::Receipt { .. } | AgentAction::Facts { .. } | AgentAction::Report { .. }
+            );
             if will && let Err(error) = self.ask(action).await {
                 tracing::warn!(%agent, %error, "the agent's will is lost");
             }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use wakemq_core::login::{Claimed, Login, refusal, wrong_secret};
+use wakemq_core::login::{Claimed, Login, foreign_will, refusal, wrong_secret};
 use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
 use wakemq_core::{AgentSession, OperatorSession, login};
 use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
@@ -14,11 +14,11 @@ use wakemq_protocol::{AgentId, GroupPath};
 
 use super::wire::{Io, Wire, WireEnd};
 use super::{Door, Session, agent, operator};
-use crate::engine::{Answer, Operator};
+use crate::engine::{Answer, Caller, Operator};
 use crate::metrics::Refused;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
 use crate::registry::{Arrival, Mailbox};
-use crate::store::{Principal, Role};
+use crate::store::Principal;
 use crate::transport::socket::keepalive_idle;
 
 /// What the first packet was.
@@ -158,19 +158,25 @@ async fn admit<S: Io>(
             Admitted::Agent(AgentSession::new(agent, login.connect, keep_alive_max, now_ms))
         }
         Principal::Operator { name, role, scope } => {
-            let may_command = role >= Role::Operator;
+            let who = Operator { name, role, scope };
+            check_will(door, &login, &who, mailbox).await?;
             let client_id =
                 connack.assigned_client_id.clone().unwrap_or_else(|| login.connect.client_id.clone());
-            door.engine.registry().operator_arrives(&name, &client_id, mailbox);
+            door.engine.registry().operator_arrives(&who.name, &client_id, mailbox);
             if door.engine.revocations() != revocations
                 && let Err(refused) = authenticate(door, &login).await
             {
-                door.engine.registry().operator_leaves(&name, &client_id, mailbox.id());
+                door.engine.registry().operator_leaves(&who.name, &client_id, mailbox.id());
                 return Err(refused);
             }
-            let session =
-                OperatorSession::new(name.clone(), may_command, login.connect, keep_alive_max, now_ms);
-            Admitted::Operator(Operator { name, role, scope }, session, client_id)
+            let session = OperatorSession::new(
+                who.name.clone(),
+                who.session_rights(),
+                login.connect,
+                keep_alive_max,
+                now_ms,
+            );
+            Admitted::Operator(who, session, client_id)
         }
     };
     let keep_alive_secs = match &admitted {
@@ -203,6 +209,25 @@ async fn authenticate(door: &Door, login: &Login) -> Result<Principal, login::Re
             Ok(operator)
         }
         _ => Err(wrong_secret()),
+    }
+}
+
+/// Authorises an operator's will, as far as can be known before it is published.
+async fn check_will(
+    door: &Door,
+    login: &Login,
+    who: &Operator,
+    mailbox: &Mailbox,
+) -> Result<(), login::Refused> {
+    let Some(agent) = login.check_operator_will(&who.session_rights())? else { return Ok(()) };
+    let caller = Caller { name: who.name.clone(), address: Some(mailbox.address()) };
+    match door.engine.agent(&caller, agent).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_retryable() => {
+            tracing::warn!(%error, "nobody's will can be authorised");
+            Err(refusal(ReasonCode::ServerUnavailable, "the broker's store cannot be read at the moment"))
+        }
+        Err(_) => Err(foreign_will()),
     }
 }
 

@@ -27,6 +27,7 @@ use wakemq_core::End;
 use wakemq_core::login::Grants;
 use wakemq_core::packet::{ReasonCode, ServerPacket};
 
+use crate::bus::Bus;
 use crate::engine::Engine;
 use crate::http::Http;
 use crate::metrics::{Metrics, PublishRefused, Refused};
@@ -91,6 +92,7 @@ enum Session<S> {
 /// What all connections of a broker share.
 pub struct Door {
     engine: Arc<Engine>,
+    bus: Arc<Bus>,
     http: Http,
     tls: Arc<ServerConfig>,
     limits: Limits,
@@ -104,7 +106,7 @@ pub struct Door {
 
 impl Door {
     /// Makes a door that is not yet open.
-    pub fn new(engine: Arc<Engine>, tls: Arc<ServerConfig>, limits: Limits) -> Arc<Self> {
+    pub fn new(engine: Arc<Engine>, bus: Arc<Bus>, tls: Arc<ServerConfig>, limits: Limits) -> Arc<Self> {
         let now_ms = engine.clock().mono_ms();
         let draining = watch::Sender::new(false);
         Arc::new(Self {
@@ -116,6 +118,7 @@ impl Door {
             tasks: TaskTracker::new(),
             draining,
             engine,
+            bus,
             tls,
             limits,
         })

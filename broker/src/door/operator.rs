@@ -4,12 +4,14 @@ use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use wakemq_core::{OperatorAction, OperatorSession, SubmitRequest};
+use wakemq_core::packet::{ReasonCode, ServerPacket};
+use wakemq_core::{End, Following, OperatorAction, OperatorSession, SubmitRequest};
 
 use super::Door;
 use super::counted::OperatorDoor;
 use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
+use crate::bus::{Feed, Frame};
 use crate::engine::Operator;
 use crate::registry::{Letter, Mail, Mailbox};
 use crate::transport::timers::TimerId;
@@ -18,6 +20,8 @@ use crate::transport::timers::TimerId;
 const BATCH_MAX: usize = 256;
 /// Most bytes that wait for an operator that does not read; with more the connection ends.
 const UNSENT_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes that wait where events are still sent; with more they are dropped with a count.
+const UNSENT_FOR_EVENTS_MAX: usize = 1024 * 1024;
 
 /// All that belongs to one connected operator.
 pub(super) struct Connection<S> {
@@ -30,6 +34,8 @@ pub(super) struct Connection<S> {
     timer: TimerId,
     /// Submissions that wait for the rest of their batch.
     batch: Vec<SubmitRequest>,
+    /// What brings events, while any are followed.
+    feed: Option<Feed>,
 }
 
 impl<S: Io> Connection<S> {
@@ -45,7 +51,9 @@ impl<S: Io> Connection<S> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
         tracing::info!(operator = %who.name, address = %mailbox.address(), "operator connected");
         let door = OperatorDoor::new(door);
-        Box::new(Self { door, wire, who, session, client_id, mailbox, timer, batch: Vec::new() })
+        // They may have changed since the secret was proved, and before the registry knew of the connection.
+        mailbox.rights_changed();
+        Box::new(Self { door, wire, who, session, client_id, mailbox, timer, batch: Vec::new(), feed: None })
     }
 
     /// Serves the operator until the connection ends.
@@ -95,9 +103,17 @@ impl<S: Io> Connection<S> {
         if let Some(end) = mail.evicted {
             self.session.handle_evicted(end);
         }
+        if mail.rights_changed {
+            self.look_at_rights();
+        }
         for letter in mail.letters {
             match letter {
                 Letter::Response { response, payload } => self.session.handle_response(&response, payload),
+                Letter::Event { event, lost } => {
+                    self.handle_event(&event, lost);
+                    // One by one, because each takes room that the next may not have.
+                    self.act().await?;
+                }
                 Letter::Live { .. } => tracing::warn!("a command for an operator; this is a defect"),
             }
         }
@@ -106,6 +122,52 @@ impl<S: Io> Connection<S> {
             self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), self.session.deadline_ms());
         }
         self.act().await
+    }
+
+    fn handle_event(&mut self, event: &Frame, mut lost: u64) {
+        if self.wire.unsent() > UNSENT_FOR_EVENTS_MAX {
+            lost = lost.saturating_add(1);
+            self.session.handle_events_lost(lost);
+        } else if !self.session.handle_event(event.topic(), event.body(), lost) {
+            lost = lost.saturating_add(1);
+        }
+        self.door.metrics().operator_events_lost.inc_by(lost);
+    }
+
+    /// Takes over what the operator may do now.
+    fn look_at_rights(&mut self) {
+        match self.door.engine.rights(&self.who.name) {
+            Some(who) => {
+                self.session.handle_rights(who.session_rights());
+                self.who = who;
+            }
+            None => {
+                let end = End::new(ReasonCode::NotAuthorized, "the operator was revoked");
+                self.session.handle_evicted(end);
+            }
+        }
+    }
+
+    /// Follows events from now on; whatever is published after it has returned comes.
+    async fn follow(&mut self, following: Following) -> ControlFlow<Ending> {
+        if following.filters.is_empty() {
+            self.feed = None;
+            return ControlFlow::Continue(());
+        }
+        match &mut self.feed {
+            Some(feed) => feed.follow(following),
+            None => match self.door.bus.feed(&self.mailbox, following) {
+                Ok(feed) => self.feed = Some(feed),
+                Err(error) => {
+                    tracing::warn!(operator = %self.who.name, %error, "an operator cannot follow events");
+                    return ControlFlow::Break(End::new(ReasonCode::QuotaExceeded, error.to_string()).into());
+                }
+            },
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.settled().await;
+        }
+        ControlFlow::Continue(())
     }
 
     /// Does all that the session asks for. Submissions are gathered until something else is to be done.
@@ -123,6 +185,7 @@ impl<S: Io> Connection<S> {
                     self.submit().await;
                 }
                 OperatorAction::Send(packet) => self.send(&packet)?,
+                OperatorAction::Follow(following) => Box::pin(self.follow(following)).await?,
                 OperatorAction::Warn(text) => {
                     tracing::warn!(operator = %self.who.name, address = %self.mailbox.address(), "{text}");
                 }
@@ -145,15 +208,14 @@ impl<S: Io> Connection<S> {
         }
     }
 
-    fn send(&mut self, packet: &wakemq_core::packet::ServerPacket) -> ControlFlow<Ending> {
+    fn send(&mut self, packet: &ServerPacket) -> ControlFlow<Ending> {
         self.door.count_sent(packet);
         if let Err(end) = self.wire.send(packet) {
             return ControlFlow::Break(end.into());
         }
         if self.wire.unsent() > UNSENT_MAX {
             let text = "more is waiting for this connection than it reads";
-            let end = wakemq_core::End::new(wakemq_core::packet::ReasonCode::QuotaExceeded, text);
-            return ControlFlow::Break(end.into());
+            return ControlFlow::Break(End::new(ReasonCode::QuotaExceeded, text).into());
         }
         ControlFlow::Continue(())
     }
@@ -166,21 +228,29 @@ impl<S: Io> Connection<S> {
         registry.close(&self.mailbox);
         registry.operator_leaves(&self.who.name, &self.client_id, self.mailbox.id());
         self.door.engine.operator_left(&self.mailbox);
+        self.feed = None;
+        self.publish_will().await;
+        let last_words = ending.last_words(self.door.limits.return_secs);
+        self.wire.farewell(last_words).await;
+    }
+
+    /// Publishes the will, if one is due, by the rights of this moment; one who was revoked has none.
+    async fn publish_will(&mut self) {
+        let Some(who) = self.door.engine.rights(&self.who.name) else { return };
+        self.session.handle_rights(who.session_rights());
         self.session.handle_closed();
         while let Some(action) = self.session.poll_action() {
             match action {
                 OperatorAction::Submit(will) => {
-                    if let Err(error) = self.door.engine.submit(&self.who, &self.mailbox, vec![will]).await {
-                        tracing::warn!(operator = %self.who.name, %error, "the operator's will is lost");
+                    if let Err(error) = self.door.engine.submit(&who, &self.mailbox, vec![will]).await {
+                        tracing::warn!(operator = %who.name, %error, "the operator's will is lost");
                     }
                 }
-                OperatorAction::Warn(text) => tracing::warn!(operator = %self.who.name, "the will: {text}"),
+                OperatorAction::Warn(text) => tracing::warn!(operator = %who.name, "the will: {text}"),
                 // Nobody is there to hear it.
-                OperatorAction::Send(_) | OperatorAction::Close(_) => {}
+                OperatorAction::Send(_) | OperatorAction::Follow(_) | OperatorAction::Close(_) => {}
             }
         }
-        let last_words = ending.last_words(self.door.limits.return_secs);
-        self.wire.farewell(last_words).await;
     }
 
     fn now_ms(&self) -> u64 {

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use wakemq_core::End;
-use wakemq_core::packet::ReasonCode;
 use wakemq_protocol::http::{OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, OperatorView};
 use wakemq_protocol::{GroupPath, OperatorName, Role, Secret, SecretKind, Timestamp};
 
@@ -123,15 +121,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Has every connection of an operator look at its rights anew, or ends it if there are none any more.
+    /// Has every connection of an operator look at its rights anew.
     fn rights_changed(&self, name: &OperatorName) {
         // Before the connections are looked for: one that is just coming in sees this, or is found.
         self.note_revocation();
-        let revoked = self.rights.of(name).is_none();
-        let text = if revoked { "the operator was revoked" } else { "the operator's rights have changed" };
-        for mailbox in self.registry.operators_of(name) {
-            mailbox.evict(End::new(ReasonCode::NotAuthorized, text));
-        }
+        self.registry.operators_of(name).iter().for_each(|mailbox| mailbox.rights_changed());
     }
 
     /// Writes a change of rights. After an error nobody knows whether it was written: the table is read anew.

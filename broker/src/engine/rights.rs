@@ -34,6 +34,11 @@ impl Operator {
         }
     }
 
+    /// Returns what the session of one of its connections is to know.
+    pub fn session_rights(&self) -> wakemq_core::Rights {
+        wakemq_core::Rights { may_command: self.role >= Role::Operator, scope: self.scope.clone() }
+    }
+
     /// Returns the name under which what it publishes is recorded: `op:` and its own.
     pub fn by(&self) -> String {
         by(&self.name)

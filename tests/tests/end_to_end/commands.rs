@@ -294,8 +294,7 @@ async fn what_this_version_does_not_bring_is_refused() -> Result<()> {
     let mut operator = broker.dial().await?;
     operator.enter(&Login::new(Version::V5, "op:admin", secret.expose())).await?;
     for (topic, payload, code) in [
-        ("wake/v1/groups/test/commands", &br#"{"kind":"wake"}"#[..], 0x83),
-        ("wake/v1/groups/commands", br#"{"kind":"wake"}"#, 0x83),
+        ("wake/v1/groups/nowhere/commands", &br#"{"kind":"wake"}"#[..], 0x83),
         ("wake/v1/agents/pc-1/commands", br#"{"kind":"power"}"#, 0x83),
         ("wake/v1/agents/nobody/commands", br#"{"kind":"wake"}"#, 0x83),
         ("wake/v1/agents/pc-1/commands", br#"{"kind":"#, 0x99),
@@ -305,11 +304,9 @@ async fn what_this_version_does_not_bring_is_refused() -> Result<()> {
         assert_eq!(told, code, "{topic} {reason:?}");
         assert!(reason.is_some_and(|reason| !reason.is_empty()), "{topic}");
     }
-    assert_eq!(operator.subscribe("wake/v1/events/#", 1).await?, 0x83);
 
     let mut operator = broker.dial().await?;
     operator.enter(&Login::new(Version::V4, "op:admin", secret.expose())).await?;
-    assert_eq!(operator.subscribe("wake/v1/events/#", 1).await?, 0x80);
     // 3.1.1 cannot say no in a PUBACK: it is recorded as refused, and acknowledged.
     let id = new_command_id().expect("random numbers");
     let payload = format!(r#"{{"id":"{id}","kind":"power"}}"#);
@@ -318,7 +315,6 @@ async fn what_this_version_does_not_bring_is_refused() -> Result<()> {
 
     let mut agent = broker.dial().await?;
     agent.enter(&Login::new(Version::V5, "pc-1", made[0].1.expose())).await?;
-    assert_eq!(agent.published("wake/v1/agents/pc-1/reports", b"{}").await?.0, 0x83);
     assert_eq!(agent.subscribe("wake/v1/agents/pc-1/commands", 0).await?, 0x83, "QoS 0 acknowledges nothing");
     Ok(())
 }

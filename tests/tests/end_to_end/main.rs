@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod enrolment;
+mod events;
 mod faults;
 mod identities;
 mod metrics;

@@ -3,7 +3,7 @@
 use wakemq_core::packet::{ClientPacket, QoS, ReasonCode, ServerPacket};
 use wakemq_core::{AgentAction, AgentSession, End};
 use wakemq_protocol::limits::AGENT_PUBLISHES_PER_SEC;
-use wakemq_protocol::{Facts, ReceiptState};
+use wakemq_protocol::{Facts, ReceiptState, Report};
 
 use crate::fixture::{
     BOTH, V4, V5, agent, command_id, connect, drain_agent, puback, publish, subscribe, unsubscribe, will,
@@ -186,11 +186,26 @@ fn what_a_payload_held_is_not_in_the_log() {
 }
 
 #[test]
-fn reports_are_not_taken_yet() {
+fn a_report_is_told_and_acknowledged() {
+    const REPORTS: &str = "wake/v1/agents/printer-7/reports";
     for level in BOTH {
-        let packet = ClientPacket::Publish(publish("wake/v1/agents/printer-7/reports", "{}", Some(9)));
-        let actions = handle(&mut agent(connect(level)), packet);
-        assert_eq!(refusal(&actions), ReasonCode::ImplementationSpecificError);
+        for packet_id in [Some(9), None] {
+            let mut session = agent(connect(level));
+            let packet = ClientPacket::Publish(publish(REPORTS, r#"{"disk":7}"#, packet_id));
+            let report = Report::from_json(br#"{"disk":7}"#).unwrap();
+            assert_eq!(handle(&mut session, packet), [AgentAction::Report { report, packet_id }]);
+            session.handle_stored(packet_id);
+            let reason = ReasonCode::Success;
+            let puback = |packet_id| ServerPacket::PubAck { packet_id, reason, reason_string: None };
+            let expected: Vec<_> = packet_id.map(puback).map(AgentAction::Send).into_iter().collect();
+            assert_eq!(drain_agent(&mut session), expected);
+        }
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(60 * 1024));
+        for bad in ["", "7", "[]", "hunter2", &long] {
+            let packet = ClientPacket::Publish(publish(REPORTS, bad, Some(9)));
+            let actions = handle(&mut agent(connect(level)), packet);
+            assert_eq!(refusal(&actions), ReasonCode::PayloadFormatInvalid, "{}", bad.len());
+        }
     }
 }
 

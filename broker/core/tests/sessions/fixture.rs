@@ -4,8 +4,8 @@ use wakemq_core::packet::{
     ClientPacket, ClientPublish, Connect, ProtocolLevel, QoS, ReasonCode, ServerPacket, ServerPublish,
     Subscribe, SubscribeFilter, Will,
 };
-use wakemq_core::{AgentAction, AgentSession, OperatorAction, OperatorSession};
-use wakemq_protocol::{Command, CommandId, Kind, Priority, Timestamp};
+use wakemq_core::{AgentAction, AgentSession, OperatorAction, OperatorSession, Rights};
+use wakemq_protocol::{Command, CommandId, GroupPath, Kind, Priority, Timestamp};
 
 pub(crate) const V4: ProtocolLevel = ProtocolLevel::V4;
 pub(crate) const V5: ProtocolLevel = ProtocolLevel::V5;
@@ -51,10 +51,15 @@ pub(crate) fn agent(connect: Connect) -> AgentSession {
     AgentSession::new(id, connect, KEEP_ALIVE_MAX_SECS, 0)
 }
 
-/// The session of the operator `console`, who may command.
+/// The session of the operator `console`, who may command everything.
 pub(crate) fn operator(connect: Connect) -> OperatorSession {
     let name = "console".parse().expect("a good name");
-    OperatorSession::new(name, true, connect, KEEP_ALIVE_MAX_SECS, 0)
+    OperatorSession::new(name, rights(true, ""), connect, KEEP_ALIVE_MAX_SECS, 0)
+}
+
+pub(crate) fn rights(may_command: bool, scope: &str) -> Rights {
+    let scope: GroupPath = scope.parse().expect("a good group");
+    Rights { may_command, scope }
 }
 
 pub(crate) fn drain_agent(session: &mut AgentSession) -> Vec<AgentAction> {

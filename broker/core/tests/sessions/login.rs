@@ -3,7 +3,7 @@
 use wakemq_core::login::{Claimed, Grants, Login, read};
 use wakemq_core::packet::{ConnAck, Connect, Connect3ReturnCode, QoS, ReasonCode, Will};
 
-use crate::fixture::{BOTH, V4, V5, connect, will};
+use crate::fixture::{BOTH, V4, V5, connect, rights, will};
 
 const GRANTS: Grants = Grants { keep_alive_max_secs: 600, return_secs: 45, receive_maximum: 512 };
 
@@ -162,6 +162,33 @@ fn a_wills_topic_is_authorised() {
     for foreign in [&*format!("{agent}receipts"), "wake/v1/operators/console/responses/a", "home/lamp"] {
         assert_eq!(refused(as_operator(foreign)).reason, ReasonCode::NotAuthorized, "{foreign}");
     }
+}
+
+#[test]
+fn an_operators_will_is_authorised_by_its_rights() {
+    let check = |topic: &str, may_command, scope| {
+        let connect = changed(V5, |c| {
+            c.username = Some("op:console".into());
+            c.will = Some(will(topic, ""));
+        });
+        let checked = read(connect).unwrap().check_operator_will(&rights(may_command, scope));
+        checked.map_err(|answer| answer.reason)
+    };
+    let (agent, group) = ("wake/v1/agents/printer-7/commands", "wake/v1/groups/a/b/commands");
+    assert_eq!(check(agent, true, ""), Ok(None));
+    assert_eq!(check(agent, true, "a"), Ok(Some("printer-7".parse().unwrap())), "its group decides");
+    assert_eq!(check(group, true, "a"), Ok(None));
+    for (topic, may_command, scope) in [
+        (agent, false, ""),
+        (group, false, "a"),
+        (group, true, "b"),
+        (group, true, "a/b/c"),
+        ("wake/v1/groups/commands", true, "a"),
+    ] {
+        assert_eq!(check(topic, may_command, scope), Err(ReasonCode::NotAuthorized), "{topic} in {scope:?}");
+    }
+    let none = read(changed(V5, |c| c.username = Some("op:eve".into()))).unwrap();
+    assert_eq!(none.check_operator_will(&rights(false, "")), Ok(None), "without a will");
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod fixture;
 mod heartbeat;
 mod login;
 mod operator;
+mod operator_events;
 mod operator_responses;

@@ -92,7 +92,7 @@ fn responses(mailbox: &Mailbox) -> Vec<Value> {
     letters
         .filter_map(|letter| match letter {
             Letter::Response { payload, .. } => Some(serde_json::from_slice(&payload).unwrap()),
-            Letter::Live { .. } => None,
+            Letter::Live { .. } | Letter::Event { .. } => None,
         })
         .collect()
 }

@@ -23,7 +23,7 @@ async fn a_live_connection_has_the_rights_of_the_moment() {
     it.engine.revoke_operator(&admin, paris()).await.unwrap();
     assert_eq!(it.engine.rights(&paris()), None);
     assert!(it.submit("paris", &mailbox, wake(5, one())).await.is_err());
-    assert!(mail(&mailbox).evicted.is_some(), "its connection is asked to end");
+    assert!(mail(&mailbox).rights_changed, "its connection looks at them anew");
 }
 
 #[tokio::test]

@@ -1,0 +1,74 @@
+//! What an operator asks for, and why that is refused.
+
+use wakemq_protocol::{Kind, Submission, Target};
+
+use crate::packet::ReasonCode;
+
+/// A publication that asks for a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmitRequest {
+    /// For whom.
+    pub target: Target,
+    /// What is asked, or why that is to be recorded as refused.
+    pub submission: Result<Submission, Refusal>,
+    /// MQTT 5 message expiry, in seconds.
+    pub message_expiry_secs: Option<u32>,
+    /// Where changes of state are to be told, and what to tell along.
+    pub response: Option<Response>,
+    /// What the PUBACK repeats; none for QoS 0.
+    pub packet_id: Option<u16>,
+    /// A refusal is to be recorded, because 3.1.1 has no PUBACK that tells the publisher of it.
+    pub record_refusal: bool,
+}
+
+/// Where an operator wants to be told of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The topic, one of the operator's own responses.
+    pub topic: String,
+    /// Correlation Data.
+    pub correlation_data: Option<Vec<u8>>,
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What MQTT 5 says; `NotAuthorized` is for a target that is not the operator's to command.
+    pub reason: ReasonCode,
+    /// The same for people.
+    pub text: String,
+    /// What was submitted, as far as it could be read: 3.1.1 has it recorded as `refused`.
+    pub submission: Option<Box<Submission>>,
+}
+
+impl Refusal {
+    /// Makes a refusal of something that could not be read.
+    pub fn new(reason: ReasonCode, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into(), submission: None }
+    }
+}
+
+/// Reads a submission and refuses what this version does not carry out.
+pub(super) fn read_submission(payload: &[u8]) -> Result<Submission, Refusal> {
+    let submission = Submission::from_json(payload)
+        .map_err(|error| Refusal::new(ReasonCode::PayloadFormatInvalid, error.to_string()))?;
+    match check_kind(&submission) {
+        Ok(()) => Ok(submission),
+        Err(refusal) => Err(Refusal { submission: Some(Box::new(submission)), ..refusal }),
+    }
+}
+
+/// Refuses a kind of command that this version does not carry out.
+pub fn check_kind(submission: &Submission) -> Result<(), Refusal> {
+    let (reason, text) = match &submission.kind {
+        Kind::Wake => return Ok(()),
+        Kind::Relay => {
+            (ReasonCode::NotAuthorized, "relay commands are issued by the engine alone".to_owned())
+        }
+        Kind::Power | Kind::Other(_) => {
+            let text = format!("this version of the broker does not carry out {}", submission.kind);
+            (ReasonCode::ImplementationSpecificError, text)
+        }
+    };
+    Err(Refusal::new(reason, text))
+}
