@@ -221,18 +221,13 @@ impl Engine {
             self.metrics.submissions_refused.of(refused).inc();
         }
         match result {
-            Submitted::Accepted { news, changes } => {
+            Submitted::Accepted { news, group, changes } => {
                 self.metrics.count_news(&news);
                 if matches!(command.target, Target::Group(_)) {
                     self.metrics.audit_lines.inc();
                 }
                 tracing::debug!(command = %id, target = ?command.target, "accepted");
                 self.followers.tell_at_once(&news);
-                let group = match &command.target {
-                    // An agent that is not connected is nowhere as far as the engine knows.
-                    Target::Agent(_) => GroupPath::root(),
-                    Target::Group(group) => group.clone(),
-                };
                 self.command_event(&command.submission.kind, &command.actor.by, &group, &news);
                 self.tell(&changes);
                 self.hand_over(command, &news, now);

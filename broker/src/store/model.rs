@@ -58,6 +58,8 @@ pub enum Submitted {
     Accepted {
         /// Where it stands: `queued`, `sent` (live), `expired` or `refused`.
         news: News,
+        /// The agent's group, or the group that it is for; for one that was refused, where its publisher can see it.
+        group: GroupPath,
         /// What it did to others: those that it superseded.
         changes: Vec<Change>,
     },

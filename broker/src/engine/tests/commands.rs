@@ -41,6 +41,14 @@ async fn a_batch_keeps_the_order_of_its_answers_whatever_is_refused() {
 }
 
 #[tokio::test]
+async fn a_command_for_who_is_away_is_told_where_that_one_belongs() {
+    let it = Bench::with(&["away:a/paris"]).await;
+    let publisher = it.publisher("admin");
+    it.submit("admin", &publisher, wake(1, Target::Agent(agent("away")))).await.unwrap();
+    assert_eq!(it.told()[0]["group"], "a/paris");
+}
+
+#[tokio::test]
 async fn every_change_is_told_to_who_follows_and_to_who_listens() {
     let it = Bench::with(&["one:a/paris"]).await;
     let publisher = it.publisher("admin");

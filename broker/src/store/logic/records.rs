@@ -76,7 +76,7 @@ fn accept(
 ) -> Result<Submitted, StoreError> {
     batch.insert_record(id, record)?;
     let news = News::Group(update(batch, id, record, now)?);
-    Ok(Submitted::Accepted { news, changes })
+    Ok(Submitted::Accepted { news, group: record.group.clone(), changes })
 }
 
 fn submit_live(

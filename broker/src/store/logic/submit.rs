@@ -8,7 +8,7 @@ use super::records;
 use crate::store::batch::Batch;
 use crate::store::claims::{Carried, Effect, Shard};
 use crate::store::rows::{self, Agent, Row};
-use crate::store::{Delivery, Epoch, NewCommand, StoreError, Submitted, Target};
+use crate::store::{Change, Delivery, Epoch, NewCommand, StoreError, Submitted, Target};
 
 /// Accepts a command, or says why not.
 pub(in crate::store) fn submit(
@@ -51,7 +51,7 @@ fn submit_to_agent(
             ..new_row(batch, new, target, group.unwrap_or_else(|| new.scope.clone()), now)?
         };
         batch.insert_command(new.id, &row)?;
-        return Ok(Submitted::Accepted { news: news(new, row.outcome()), changes: Vec::new() });
+        return Ok(accepted(new, row, None, Vec::new()));
     }
     let Some(agent) = agent else { return Ok(Submitted::Unknown) };
     if !new.scope.contains(&agent.group) {
@@ -79,7 +79,7 @@ fn submit_live(
     if epoch.is_none() || shard.epoch(&agent_key) != epoch {
         let row = Row { state: CommandState::Expired, ..row };
         batch.insert_command(new.id, &row)?;
-        return Ok(Submitted::Accepted { news: news(new, row.outcome()), changes: Vec::new() });
+        return Ok(accepted(new, row, None, Vec::new()));
     }
     let in_inbox = rows::inbox(batch, &agent_key)?.iter().filter(|entry| now < entry.expires).count();
     if in_inbox + shard.live_count(&agent_key) >= PENDING_MAX {
@@ -88,7 +88,7 @@ fn submit_live(
     batch.insert_command(new.id, &row)?;
     shard.carry(&agent_key, Carried { id: new.id, since: now, live: true, slot: None });
     batch.effect(Effect::Carried { agent_key, id: new.id });
-    Ok(Submitted::Accepted { news: news(new, row.outcome_now(Some(now))), changes: Vec::new() })
+    Ok(accepted(new, row, Some(now), Vec::new()))
 }
 
 fn submit_to_inbox(
@@ -134,7 +134,11 @@ fn submit_to_inbox(
         }
     }
     batch.insert_command(new.id, &row)?;
-    Ok(Submitted::Accepted { news: news(new, row.outcome()), changes })
+    Ok(accepted(new, row, None, changes))
+}
+
+fn accepted(new: &NewCommand, row: Row, since: Option<Timestamp>, changes: Vec<Change>) -> Submitted {
+    Submitted::Accepted { news: news(new, row.outcome_now(since)), group: row.group, changes }
 }
 
 fn news(new: &NewCommand, outcome: Outcome) -> News {

@@ -148,7 +148,7 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
             _ => in_slot(number, ["s", "t"][random.usize(..2)]),
         };
         let submitted = bench.submit(command, 1).await;
-        let Submitted::Accepted { news, mut changes } = submitted else {
+        let Submitted::Accepted { news, mut changes, .. } = submitted else {
             panic!("not accepted: {submitted:?}")
         };
         let after = recorder.steps();

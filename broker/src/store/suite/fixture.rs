@@ -139,7 +139,7 @@ pub(super) fn told(changes: &[Change]) -> Vec<(CommandId, CommandState)> {
 
 /// What an accepted command is told as, and what it did to others.
 pub(super) fn accepted(submitted: Submitted) -> (Outcome, Vec<Change>) {
-    let Submitted::Accepted { news, changes } = submitted else { panic!("not accepted: {submitted:?}") };
+    let Submitted::Accepted { news, changes, .. } = submitted else { panic!("not accepted: {submitted:?}") };
     (update(&news).outcome.clone(), changes)
 }
 

@@ -33,7 +33,7 @@ super::for_each_backend!(
 
 async fn it_reaches_who_was_inside_when_it_was_accepted(bench: &Bench) {
     bench.admin(create("c", "g-h", 9), 0).await;
-    let Submitted::Accepted { news, changes } = bench.submit(to_group(1, "g"), 1).await else {
+    let Submitted::Accepted { news, changes, .. } = bench.submit(to_group(1, "g"), 1).await else {
         panic!("not accepted")
     };
     assert!(changes.is_empty());
