@@ -1,14 +1,14 @@
 //! What is handed out while it is being superseded, cancelled or acknowledged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use wakemq_protocol::{CommandId, CommandState};
+use wakemq_protocol::{CommandId, CommandState, News};
 
 use super::fixture::*;
-use crate::store::{Change, Epoch, Outcomes, Store, Transition};
+use crate::store::{Change, Epoch, Outcomes, Status, Store, Submitted, Transition};
 
 super::for_each_backend_in_parallel!(nothing_that_is_handed_out_ends_before_it_is_let_go);
 
@@ -19,13 +19,18 @@ const EACH: u64 = 150;
 #[derive(Default)]
 struct Wire {
     carried: Mutex<HashMap<CommandId, Epoch>>,
+    /// Commands for a group that ended while nobody carried them: nobody may get them any more.
+    over: Mutex<HashSet<CommandId>>,
     done: AtomicBool,
 }
 
 /// Ends that are never due while a command is carried.
 fn ends_early(change: &Change) -> bool {
     use CommandState::{Cancelled, Expired, Superseded};
-    matches!(update(&change.news).outcome.state, Superseded | Expired | Cancelled)
+    match &change.news {
+        News::Agent(update) => matches!(update.outcome.state, Superseded | Expired | Cancelled),
+        News::Group(_) => false,
+    }
 }
 
 /// Submitters use two slots and cancel at random, while connections come, take, acknowledge some, and go. A
@@ -40,8 +45,12 @@ async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
             for number in 0..EACH {
                 let number = 1 + submitter * EACH + number;
                 let slot = if random.bool() { "s" } else { "t" };
-                let submitted = store.submit(vec![in_slot(number, slot)], at(1)).await.unwrap().remove(0);
-                check(&wire, &accepted(submitted).1);
+                let is_for_group = random.u8(..3) == 0;
+                let command =
+                    if is_for_group { to_group_in_slot(number, "g", slot) } else { in_slot(number, slot) };
+                let submitted = store.submit(vec![command], at(1)).await.unwrap().remove(0);
+                let Submitted::Accepted { changes, .. } = submitted else { panic!("not accepted") };
+                check(&wire, &changes);
                 if random.u8(..4) == 0 {
                     let cancel = cancel(number);
                     let recorded = store.record(vec![cancel], at(1)).await.unwrap().remove(0);
@@ -59,13 +68,29 @@ async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
     assert!(arrived > 0, "nothing was handed out");
     let mut unfinished = 0;
     for number in 1..=SUBMITTERS * EACH {
-        unfinished += u32::from(bench.state(number).await == CommandState::Queued);
+        let row = bench.row(number).await.expect("an accepted command is known");
+        unfinished += u32::from(match row.status {
+            Status::Agent(outcome) => outcome.state == CommandState::Queued,
+            Status::Group { .. } => {
+                let (update, outcomes) = bench.of_group(number).await;
+                let is_decided = outcomes.iter().any(|outcome| outcome.agent == agent("a"));
+                update.state == CommandState::Queued && !is_decided
+            }
+        });
     }
     assert_eq!(bench.pending().await, unfinished);
-    assert!(unfinished <= 2, "{unfinished} wait in two slots");
+    // An own one and one for the group in each slot.
+    assert!(unfinished <= 4, "{unfinished} wait in two slots");
 }
 
 fn check(wire: &Wire, changes: &[Change]) {
+    for change in changes {
+        if let News::Group(update) = &change.news
+            && update.counts.sent == 0
+        {
+            wire.over.lock().insert(update.id);
+        }
+    }
     for change in changes.iter().filter(|change| ends_early(change)) {
         let carried = wire.carried.lock();
         let id = update(&change.news).id;
@@ -88,14 +113,24 @@ async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
             for command in page.commands {
                 // From here on it is on the wire: whoever is told of its end afterwards finds it here.
                 wire.carried.lock().insert(command.id, epoch);
-                let state =
-                    outcome_of(store.command(command.id, Outcomes::default()).await.unwrap().unwrap()).state;
+                let was_over = wire.over.lock().contains(&command.id);
+                assert!(!was_over, "{} had ended before it was handed out", command.id);
+                let row = store.command(command.id, Outcomes::default()).await.unwrap().unwrap();
+                let state = match row.status {
+                    Status::Agent(outcome) => outcome.state,
+                    Status::Group { update, .. } => {
+                        assert_eq!(update.counts.sent, 1, "nobody carries {update:?}");
+                        CommandState::Sent
+                    }
+                };
                 assert_eq!(state, CommandState::Sent, "{} was handed out", command.id);
                 tokio::task::yield_now().await;
                 if random.bool() {
                     let transition = Transition::Acknowledged { agent: agent("a"), id: command.id, epoch };
                     let recorded = store.record(vec![transition], at(1)).await.unwrap().remove(0);
-                    assert_eq!(told(&recorded.changes), [(command.id, CommandState::Acknowledged)]);
+                    let acknowledged = (command.id, CommandState::Acknowledged);
+                    assert_eq!(told(&recorded.changes).first(), Some(&acknowledged));
+                    check(&wire, &recorded.changes);
                     wire.carried.lock().remove(&command.id);
                     arrived += 1;
                 }
