@@ -201,7 +201,8 @@ pub enum Status {
     Agent(Outcome),
     /// At the agents of a group.
     Group {
-        /// In sum.
+        /// In sum, as counted when it was read; dated by the last change of the command as a whole, because reading has
+        /// no time.
         update: GroupUpdate,
         /// A page of what is known of single agents, in order of their ids.
         outcomes: Vec<Outcome>,

@@ -154,6 +154,9 @@ async fn who_used_a_token_may_ask_again(bench: &Bench) {
     assert!(tokens(bench, None, "", 9).await.is_empty(), "an expired token is forgotten");
 }
 
+/// What is done; the action, target and group of its line; how it was before and is after.
+type Deed<'a> = (AdminOp, &'a str, &'a str, &'a str, Option<Value>, Option<Value>);
+
 async fn everything_leaves_a_line(bench: &Bench) {
     let id = "1414141414141414";
     let by_group = |path: &str| Some(json!({ "group": path }));
@@ -164,7 +167,7 @@ async fn everything_leaves_a_line(bench: &Bench) {
         group: group("g"),
         after: json!({ "created": 2 }),
     };
-    let deeds: Vec<(AdminOp, &str, &str, &str, Option<Value>, Option<Value>)> = vec![
+    let deeds: Vec<Deed<'_>> = vec![
         (create("c", "g", 10), "agent.create", "c", "g", None, by_group("g")),
         (move_to("c", "h/i"), "agent.move", "c", "g", by_group("g"), by_group("h/i")),
         (
@@ -237,10 +240,7 @@ async fn everything_leaves_a_line(bench: &Bench) {
     let (entries, _) = trail(bench, all()).await;
     let [.., accepted, of_group, of_agent] = &entries[..] else { panic!("too few lines") };
     assert_eq!((&*accepted.action, &*accepted.target, &*accepted.by), ("command.group", "g/h", "op:test"));
-    assert_eq!(
-        accepted.after,
-        Some(json!({ "id": crate::store::suite::fixture::id(1), "kind": "wake", "total": 2 }))
-    );
+    assert_eq!(accepted.after, Some(json!({ "id": super::fixture::id(1), "kind": "wake", "total": 2 })));
     assert_eq!((&*of_group.action, &of_group.group), ("command.cancel", &group("g/h")));
     assert_eq!((&*of_agent.action, &of_agent.group), ("command.cancel", &group("g/h")));
 }

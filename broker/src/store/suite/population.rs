@@ -93,8 +93,10 @@ fn number(index: usize) -> u64 {
     index as u64 + 1
 }
 
+type Told = Vec<(CommandId, CommandState)>;
+
 /// What was told of single agents, and of commands as wholes.
-fn split(changes: &[Change]) -> (Vec<(CommandId, CommandState)>, Vec<(CommandId, CommandState)>) {
+fn split(changes: &[Change]) -> (Told, Told) {
     let (mut of_agents, mut of_groups) = (Vec::new(), Vec::new());
     for change in changes {
         match &change.news {
@@ -287,7 +289,7 @@ impl Model {
     }
 
     /// What is told when an agent lets commands go, after which they are queued again, or what was due.
-    fn let_go_of(&mut self, life: u64, carried: &BTreeSet<usize>) -> Vec<(CommandId, CommandState)> {
+    fn let_go_of(&mut self, life: u64, carried: &BTreeSet<usize>) -> Told {
         let mut told = Vec::new();
         for &index in carried {
             let record = &mut self.records[index];
@@ -305,7 +307,7 @@ impl Model {
     }
 
     /// Decides a command for an agent that has got it; returns what is told.
-    fn arrived(&mut self, name: &str, which: usize, state: CommandState) -> Vec<(CommandId, CommandState)> {
+    fn arrived(&mut self, name: &str, which: usize, state: CommandState) -> Told {
         let life = self.agents.get_mut(name).unwrap();
         life.carried.remove(&which);
         let mut told = vec![(id(number(which)), state)];
