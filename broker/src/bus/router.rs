@@ -37,7 +37,14 @@ pub(super) enum RouterError {
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] io::Error),
     #[error("the router has died: {0}")]
-    Died(#[from] LinkError),
+    Died(String),
+}
+
+impl From<LinkError> for RouterError {
+    /// Keeps the words alone: the error holds what could not be sent.
+    fn from(error: LinkError) -> Self {
+        Self::Died(error.to_string())
+    }
 }
 
 /// The one link that publishes.
@@ -191,7 +198,7 @@ struct Links {
 }
 
 impl Links {
-    fn serve(&mut self, broker: &Broker, request: Request) -> Result<(), LinkError> {
+    fn serve(&mut self, broker: &Broker, request: Request) -> Result<(), RouterError> {
         match request {
             Request::Open { reply, linker } => {
                 let unused = u32::try_from(self.senders.len()).unwrap_or(u32::MAX);

@@ -17,7 +17,7 @@ const WAITING_MAX: usize = 1_000;
 fn news() -> EventNews {
     EventNews {
         at: Timestamp::from_unix_ms(0),
-        group: "a".parse().unwrap(),
+        group: "a".parse().expect("a good group"),
         body: EventBody::Security {
             what: SecurityWhat::WrongSecrets,
             who: None,
@@ -45,7 +45,8 @@ fn sent(session: &mut OperatorSession) -> Vec<ServerPublish> {
 
 /// The numbers of the events since the last look.
 fn numbers(session: &mut OperatorSession) -> Vec<u64> {
-    let number = |publish: ServerPublish| serde_json::from_slice::<Event>(&publish.payload).unwrap().seq;
+    let number =
+        |publish: ServerPublish| serde_json::from_slice::<Event>(&publish.payload).expect("an event").seq;
     sent(session).into_iter().map(number).collect()
 }
 
@@ -55,7 +56,7 @@ fn event(session: &mut OperatorSession, topic: &str, lost: u64) {
 
 fn following(filters: &[&str], scope: &str) -> OperatorAction {
     let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
-    OperatorAction::Follow(Following { filters, scope: scope.parse().unwrap() })
+    OperatorAction::Follow(Following { filters, scope: scope.parse().expect("a good group") })
 }
 
 #[test]

@@ -15,6 +15,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 use wakemq_broker::clock::Clock;
 use wakemq_broker::config::{Config, Endpoint, Level};
 use wakemq_broker::init::{self, OPERATOR, Plan};
@@ -131,11 +133,16 @@ fn apply(config: &mut Config, common: &CommonArgs) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
+    // The router of the event bus writes about every event, and about a slow operator for as long as it is slow. What
+    // matters of that the bus tells itself, and counts.
+    let targets = Targets::new().with_default(level).with_target("rumqttd", LevelFilter::OFF);
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        .finish()
+        .with(targets)
         .init();
 }
 

@@ -233,7 +233,9 @@ impl Model {
             assert_eq!(submitted, Submitted::Unknown);
             return;
         }
-        let Submitted::Accepted { news, changes, .. } = submitted else { panic!("not accepted: {submitted:?}") };
+        let Submitted::Accepted { news, changes, .. } = submitted else {
+            panic!("not accepted: {submitted:?}")
+        };
         let mut expected = Vec::new();
         for (index, older) in self.records.iter_mut().enumerate() {
             if older.target != target || older.state != CommandState::Queued {
