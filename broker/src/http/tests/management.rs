@@ -258,11 +258,11 @@ async fn pages_are_walked_to_their_end() {
             assert_eq!(status, 200, "{path}");
             seen.extend(page[key].as_array().unwrap().iter().map(|row| row[first].to_string()));
             let next = page["next"].clone();
-            path = match &next {
-                Value::Null => break,
-                Value::String(next) => format!("{list}&after={next}"),
-                other => format!("{list}&after={other}"),
-            };
+            if next.is_null() {
+                break;
+            }
+            let next = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
+            path = format!("{list}&after={next}");
         }
         let all = seen.len();
         seen.sort();
