@@ -27,7 +27,8 @@ pub(crate) enum Action {
     /// Run the broker on a data directory.
     ///
     /// Prints `listening IP:PORT` to standard output for each address, once everybody can connect, and `admin
-    /// IP:PORT` for each of the administrators' door; the log goes to standard error. SIGTERM or Ctrl-C ends it in order, a second one at once.
+    /// IP:PORT` for each of the administrators' door; the log goes to standard error. SIGTERM or Ctrl-C ends it in
+    /// order, a second one at once.
     Run(RunArgs),
     /// Try it out: make a data directory if there is none, run on this machine alone, and say what to type next.
     Dev(DevArgs),
