@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session};
+use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session, SessionError};
 use wakemq_link::{Backoff, DialError, Dialer, ProxyUrl};
 use wakemq_protocol::{AgentId, Command, Receipt, Topic};
 
@@ -225,8 +225,13 @@ impl Driver {
         }
         let mut outbox = Outbox::new(&self.id, facts::read(&self.instance), inbox.unconfirmed());
         loop {
-            for id in outbox.pump(&mut session) {
+            let unsendable = outbox.pump(&mut session);
+            let made_room = !unsendable.is_empty() && inbox.is_waiting();
+            for id in unsendable {
                 inbox.confirmed(id).await;
+            }
+            if made_room && let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
+                return lost(self, error.to_string(), None);
             }
             let retry_at = [inbox.retry_at(), outbox.retry_at(), subscribe_limit].into_iter().flatten().min();
             let event = tokio::select! {
@@ -266,7 +271,9 @@ impl Driver {
                     if let Some(id) = outbox.published(token, code, reason.as_deref()) {
                         inbox.confirmed(id).await;
                     }
-                    continue;
+                    if !inbox.is_waiting() {
+                        continue;
+                    }
                 }
                 Some(Ok(Event::Subscribed { codes, reason })) => {
                     if codes[..] == [ReasonCode::GRANTED_QOS_1] {
@@ -295,14 +302,22 @@ impl Driver {
                 }
                 Some(Err(error)) => return lost(self, error.to_string(), None),
             }
-            let flushed = self.flush(inbox).await;
-            for pkid in flushed.acks {
-                if let Err(error) = session.ack(pkid) {
-                    return lost(self, error.to_string(), None);
-                }
+            if let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
+                return lost(self, error.to_string(), None);
             }
-            outbox.receipts(flushed.receipts);
         }
+    }
+
+    /// Writes the journal, acknowledges what is in it, and queues the receipts.
+    async fn settle<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        inbox: &mut Inbox,
+        session: &mut Session<S>,
+        outbox: &mut Outbox,
+    ) -> Result<(), SessionError> {
+        let flushed = self.flush(inbox).await;
+        outbox.receipts(flushed.receipts);
+        flushed.acks.into_iter().try_for_each(|pkid| session.ack(pkid))
     }
 
     /// Journals and sends the last results, then says goodbye.
@@ -326,7 +341,7 @@ impl Driver {
                 }
                 outbox.pump(&mut session);
             }
-            Ok::<_, wakemq_link::mqtt::SessionError>(())
+            Ok::<_, SessionError>(())
         };
         match timeout(FAREWELL_LIMIT, sending).await {
             Ok(Ok(())) => {}

@@ -15,6 +15,9 @@ use crate::journal::{Journal, JournalError, Record};
 
 /// How long to wait before a journal that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// With this many receipts that the broker does not have, nothing new is accepted: what the broker keeps refusing
+/// must not fill the disk. What was accepted still gets its result.
+const RECEIPTS_MAX: usize = 256;
 
 /// Accepts commands and takes their results.
 pub(crate) struct Inbox {
@@ -111,6 +114,7 @@ impl Inbox {
             }
         }
         let mut pending = self.journal.book().pending_count() - records.len();
+        let mut unconfirmed = self.journal.book().unconfirmed_count() + records.len();
         let mut accepted = HashSet::new();
         let mut handed_out = Vec::new();
         for (pkid, arrival) in &self.waiting {
@@ -123,14 +127,20 @@ impl Inbox {
                 Arrival::Command(command) => (command.id, answer(command, now)),
             };
             if !self.journal.book().knows(&id) && accepted.insert(id) {
+                // No room: this one waits, and what came after it too, for acknowledgements keep their order.
+                if unconfirmed >= RECEIPTS_MAX {
+                    break;
+                }
                 match &record {
-                    // No room: this one waits, and what came after it too, for acknowledgements keep their order.
                     Record::Accepted { .. } if pending >= JOURNAL_MAX => break,
                     Record::Accepted { command, .. } => {
                         pending += 1;
                         handed_out.push(command.clone());
                     }
-                    Record::Ended { receipt, .. } => flushed.receipts.push(receipt.clone()),
+                    Record::Ended { receipt, .. } => {
+                        unconfirmed += 1;
+                        flushed.receipts.push(receipt.clone());
+                    }
                     Record::Confirmed { .. } | Record::Known { .. } => {}
                 }
                 records.push(record);
@@ -177,6 +187,11 @@ impl Inbox {
         if let Err(error) = self.journal.confirm(id, clock::now()).await {
             tracing::warn!(%error, "the receipt is sent again after a restart");
         }
+    }
+
+    /// Tells whether something waits for room, which a confirmed receipt may make.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Returns the receipts that the broker does not have.
@@ -336,6 +351,38 @@ mod tests {
         inbox.ended(Receipt { id: id(5), state: ReceiptState::Done, detail: None });
         // The room that the result makes is given to what waits, in the same write.
         assert_eq!(inbox.flush().await.acks, [max + 1, max + 2]);
+    }
+
+    #[tokio::test]
+    async fn receipts_that_nobody_takes_withhold_acknowledgements() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut inbox, _commands) = open(&path).await;
+        let id = |n: u16| CommandId::from_parts(n.into(), &[1; 10]);
+        let arrive = |inbox: &mut Inbox, n: u16, kind: &str| {
+            let mut value: serde_json::Value = serde_json::from_slice(&payload(1, kind)).unwrap();
+            value["id"] = serde_json::to_value(id(n)).unwrap();
+            inbox.arrived(n, &serde_json::to_vec(&value).unwrap());
+        };
+        let max = u16::try_from(RECEIPTS_MAX).unwrap();
+        arrive(&mut inbox, 1, "wake");
+        assert_eq!(inbox.flush().await.acks, [1]);
+        (2..=max + 1).for_each(|n| arrive(&mut inbox, n, "power"));
+        arrive(&mut inbox, max + 2, "wake");
+        assert_eq!(inbox.flush().await.acks.len(), RECEIPTS_MAX);
+        // What was accepted before gets its result all the same, and it makes no room.
+        inbox.ended(Receipt { id: id(1), state: ReceiptState::Done, detail: None });
+        assert!(inbox.flush().await.acks.is_empty());
+        assert_eq!(inbox.unconfirmed().len(), RECEIPTS_MAX + 1);
+        inbox.confirmed(id(1)).await;
+        assert!(inbox.is_waiting() && inbox.flush().await.acks.is_empty());
+        // After a restart it is no different.
+        let (mut inbox, _commands) = open(&path).await;
+        arrive(&mut inbox, max + 2, "wake");
+        assert!(inbox.flush().await.acks.is_empty());
+        inbox.confirmed(id(9)).await;
+        assert_eq!(inbox.flush().await.acks, [max + 2]);
+        assert!(!inbox.is_waiting());
     }
 
     #[tokio::test]

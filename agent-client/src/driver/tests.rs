@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use bytes::BytesMut;
-use rumqttc::v5::mqttbytes::v5::{Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{
+    Packet, PingResp, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode,
+};
 use rumqttc::v5::mqttbytes::{Error, QoS};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -145,8 +147,12 @@ impl Broker {
     }
 
     async fn command(&mut self, pkid: u16) {
+        self.command_of(pkid, id(), "wake").await;
+    }
+
+    async fn command_of(&mut self, pkid: u16, id: CommandId, kind: &str) {
         let payload = serde_json::to_vec(&serde_json::json!({
-            "id": id(), "kind": "wake", "slot": null, "ttl": 60, "priority": "normal",
+            "id": id, "kind": kind, "slot": null, "ttl": 60, "priority": "normal",
             "reason": null, "issued": "2026-11-22T01:00:00Z", "by": "op:a"
         }));
         let mut publish =
@@ -252,6 +258,46 @@ async fn a_refused_receipt_is_sent_once() {
             // The heartbeat is the next that is heard.
             assert!(matches!(broker.receive().await, Packet::PingReq(_)));
             assert!(owner.unconfirmed().is_empty());
+            owner.shutdown.take().unwrap().send(()).unwrap();
+            broker.goodbye().await;
+        })
+        .await;
+    assert!(matches!(end, End::Shutdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_that_is_taken_makes_room_for_what_waited() {
+    let (end, ()) = Rig::new()
+        .await
+        .play(async |mut broker, mut owner| {
+            broker.begin().await;
+            let mut receipts = Vec::new();
+            for n in 1..=257 {
+                broker.command_of(n, CommandId::from_parts(n.into(), &[1; 10]), "power").await;
+            }
+            // Refused all at once, acknowledged in order, and told as far as there is room in flight.
+            let mut acknowledged = 0;
+            while acknowledged < 256 || receipts.len() < 16 {
+                let packet = broker.receive().await;
+                if let Packet::PubAck(ack) = packet {
+                    acknowledged += 1;
+                    assert_eq!(ack.pkid, acknowledged);
+                } else if let Packet::Publish(publish) = packet {
+                    receipts.push(publish);
+                } else {
+                    panic!("{packet:?}");
+                }
+            }
+            // The heartbeat is the next that is heard: the last one is withheld.
+            assert!(matches!(broker.receive().await, Packet::PingReq(_)));
+            broker.send(Packet::PingResp(PingResp)).await;
+            broker.answer(&receipts[0], PubAckReason::Success).await;
+            let mut heard = [broker.receive().await, broker.receive().await];
+            heard.sort_by_key(|packet| !matches!(packet, Packet::PubAck(_)));
+            assert!(
+                matches!(&heard, [Packet::PubAck(ack), Packet::Publish(_)] if ack.pkid == 257),
+                "{heard:?}"
+            );
             owner.shutdown.take().unwrap().send(()).unwrap();
             broker.goodbye().await;
         })

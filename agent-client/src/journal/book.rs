@@ -12,6 +12,7 @@ pub(crate) struct Book {
     entries: BTreeMap<CommandId, Entry>,
     next_order: u64,
     pending: usize,
+    unconfirmed: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,7 @@ impl Book {
                     if matches!(entry.stage, Stage::Pending(_)) {
                         entry.stage = Stage::Ended(Box::new(receipt));
                         self.pending -= 1;
+                        self.unconfirmed += 1;
                     }
                 }
                 None => {
@@ -55,6 +57,7 @@ impl Book {
                     && matches!(entry.stage, Stage::Ended(_))
                 {
                     entry.stage = Stage::Confirmed;
+                    self.unconfirmed -= 1;
                 }
             }
             Record::Known { id, until } => self.insert(id, until, Stage::Confirmed),
@@ -62,11 +65,12 @@ impl Book {
     }
 
     fn insert(&mut self, id: CommandId, until: i64, stage: Stage) {
-        let pending = matches!(stage, Stage::Pending(_));
+        let (pending, ended) = (matches!(stage, Stage::Pending(_)), matches!(stage, Stage::Ended(_)));
         if let std::collections::btree_map::Entry::Vacant(vacant) = self.entries.entry(id) {
             vacant.insert(Entry { until, order: self.next_order, stage });
             self.next_order += 1;
             self.pending += usize::from(pending);
+            self.unconfirmed += usize::from(ended);
         }
     }
 
@@ -83,6 +87,11 @@ impl Book {
     /// Returns how many commands have no result.
     pub(crate) fn pending_count(&self) -> usize {
         self.pending
+    }
+
+    /// Returns how many receipts the broker does not have.
+    pub(crate) fn unconfirmed_count(&self) -> usize {
+        self.unconfirmed
     }
 
     /// Tells whether the id is remembered.

@@ -15,8 +15,8 @@ pub enum InitError {
     /// The directory holds no broker's data.
     #[error("{} holds no broker's data", .0.display())]
     NotInitialised(PathBuf),
-    /// An initialisation was interrupted.
-    #[error("{}: the initialisation was interrupted", .0.display())]
+    /// An initialisation was interrupted, or is under way.
+    #[error("{}: the initialisation was interrupted, or is under way", .0.display())]
     Unfinished(PathBuf),
     /// The directory holds a part of a broker's data.
     #[error(
