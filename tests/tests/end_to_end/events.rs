@@ -2,11 +2,14 @@
 
 use anyhow::{Context as _, Result, bail};
 use wakemq_broker::engine::Events as _;
-use wakemq_protocol::{Event, EventBody, EventNews, Kind, Report, SecurityWhat, Submission, Timestamp};
+use wakemq_protocol::http::{OperatorChange, Profile};
+use wakemq_protocol::{Event, EventBody, EventNews, Kind, Report, Role, SecurityWhat, Submission, Timestamp};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::in_process::{InProcessBroker, Injected};
-use wakemq_tests::raw::{Client, Login, Packet, Version, frame};
+use wakemq_tests::raw::{Client, Login, Packet, Version, frame, text};
 use wakemq_tests::wait::{LIMIT, eventually, within};
+
+use crate::rights;
 
 /// An operator that may see everything, connected.
 async fn operator(broker: &InProcessBroker, version: Version) -> Result<Client> {
@@ -30,9 +33,13 @@ async fn event(client: &mut Client) -> Result<(String, Event)> {
 }
 
 fn news(detail: &str) -> EventNews {
+    news_in("bus", detail)
+}
+
+fn news_in(group: &str, detail: &str) -> EventNews {
     EventNews {
         at: Timestamp::from_unix_ms(0),
-        group: "bus".parse().expect("a good group"),
+        group: group.parse().expect("a good group"),
         body: EventBody::Security {
             what: SecurityWhat::WrongSecrets,
             who: None,
@@ -88,6 +95,88 @@ async fn only_events_and_own_responses_are_subscribed_to() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn what_an_operator_sees_is_what_it_may_see_at_that_moment() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let bus = broker.broker.bus();
+    let profile = rights::operator(&broker, "part", Role::Operator, "a/x").await?;
+    let mut part = broker.dial().await?;
+    part.enter(&Login::new(Version::V5, "op:part", profile.secret.expose())).await?;
+    assert_eq!(part.subscribe("wake/v1/events/security/#", 0).await?, 0);
+    let all = ["a", "a/x", "b/y", "b", ""];
+    let publish_all = || all.into_iter().for_each(|group| bus.publish(news_in(group, group)));
+    publish_all();
+    assert_eq!(event(&mut part).await?.1.news, news_in("a/x", "a/x"));
+
+    let change =
+        |role, group: &str| -> Result<_> { Ok(OperatorChange { role, group: Some(group.parse()?) }) };
+    let name = "part".parse()?;
+    broker.management()?.change_operator(&name, &change(None, "b")?).await?;
+    publish_all();
+    assert_eq!(event(&mut part).await?.1.news, news_in("b/y", "b/y"));
+    assert_eq!(event(&mut part).await?.1.news, news_in("b", "b"));
+    broker.management()?.change_operator(&name, &change(Some(Role::Viewer), "")?).await?;
+    assert_eq!(part.published("wake/v1/groups/commands", br#"{"kind":"wake"}"#).await?.0, 0x87);
+    publish_all();
+    for group in all {
+        assert_eq!(event(&mut part).await?.1.news, news_in(group, group));
+    }
+    broker.management()?.revoke_operator(&name).await?;
+    assert_eq!(part.closed().await?, Some(0x87));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operators_will_is_authorised_when_it_connects() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    // It is in the group `test`.
+    broker.import(&["pc-1"]).await?;
+    let inside = rights::operator(&broker, "inside", Role::Operator, "test").await?;
+    let outside = rights::operator(&broker, "outside", Role::Operator, "elsewhere").await?;
+    let viewer = rights::operator(&broker, "viewer", Role::Viewer, "").await?;
+    let (agent, group) = ("wake/v1/agents/pc-1/commands", "wake/v1/groups/test/commands");
+    for (profile, topic, admitted) in [
+        (&inside, agent, true),
+        (&inside, group, true),
+        (&inside, "wake/v1/groups/commands", false),
+        (&outside, agent, false),
+        (&outside, group, false),
+        (&viewer, agent, false),
+        (&viewer, group, false),
+    ] {
+        for (version, refused) in [(Version::V4, 5), (Version::V5, 0x87)] {
+            let mut client = broker.dial().await?;
+            client.speak(version);
+            client.send(&connect_with_will(version, profile, topic)).await?;
+            let answer = client.next().await?;
+            let Some(Packet::ConnAck { code, .. }) = answer else { bail!("no CONNACK: {answer:?}") };
+            assert_eq!(code, if admitted { 0 } else { refused }, "{} {topic}", profile.operator);
+        }
+    }
+    Ok(())
+}
+
+/// A CONNECT with a will of QoS 1 (MQTT 3.1.1 and 5 §3.1).
+fn connect_with_will(version: Version, profile: &Profile, topic: &str) -> Vec<u8> {
+    let (level, no_properties) = match version {
+        Version::V4 => (4, &[][..]),
+        Version::V5 => (5, &[0][..]),
+    };
+    let user = format!("op:{}", profile.operator);
+    let body = [
+        &text(b"MQTT"),
+        &[level, 0b1100_1110, 0, 60][..],
+        no_properties,
+        &text(b""),
+        no_properties,
+        &text(topic.as_bytes()),
+        &text(br#"{"kind":"wake"}"#),
+        &text(user.as_bytes()),
+        &text(profile.secret.expose().as_bytes()),
+    ];
+    frame(0x10, &body.concat())
 }
 
 #[tokio::test]

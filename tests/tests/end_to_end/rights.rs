@@ -14,7 +14,12 @@ use wakemq_tests::wait::within;
 const WAKE: &[u8] = br#"{"kind":"wake"}"#;
 
 /// Creates an operator, and returns its profile.
-async fn operator(broker: &InProcessBroker, name: &str, role: Role, group: &str) -> Result<Profile> {
+pub(crate) async fn operator(
+    broker: &InProcessBroker,
+    name: &str,
+    role: Role,
+    group: &str,
+) -> Result<Profile> {
     let request = OperatorRequest { operator: name.parse()?, role, group: group.parse()? };
     let made = broker.management()?.create_operator(&request).await?;
     Ok(Profile { operator: made.operator, secret: made.secret, endpoints: made.endpoints, ca: made.ca })
