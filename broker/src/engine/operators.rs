@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use wakemq_core::End;
+use wakemq_core::packet::ReasonCode;
 use wakemq_protocol::http::{OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, OperatorView};
 use wakemq_protocol::{GroupPath, OperatorName, Role, Secret, SecretKind, Timestamp};
 
@@ -117,6 +119,10 @@ impl Engine {
         done(outcome, About::Operator(name.clone()))?;
         self.rights.remove(&name);
         self.rights_changed(&name);
+        for mailbox in self.registry.operators_of(&name) {
+            // Whatever is made under the same name is another operator, and these connections are not its own.
+            mailbox.evict(End::new(ReasonCode::NotAuthorized, "the operator was revoked"));
+        }
         tracing::info!(operator = %name, by = %caller.name, "operator revoked");
         Ok(())
     }

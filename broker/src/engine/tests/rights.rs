@@ -27,6 +27,17 @@ async fn a_live_connection_has_the_rights_of_the_moment() {
 }
 
 #[tokio::test]
+async fn a_revoked_operator_does_not_live_on_in_another_of_its_name() {
+    let it = Bench::new().await;
+    let (admin, mailbox) = (caller("admin"), it.publisher("paris"));
+    it.engine.revoke_operator(&admin, "paris".parse().unwrap()).await.unwrap();
+    let request =
+        OperatorRequest { operator: "paris".parse().unwrap(), role: Role::Admin, group: GroupPath::root() };
+    it.engine.create_operator(&admin, request).await.unwrap();
+    assert_eq!(mail(&mailbox).evicted.map(|end| end.reason), Some(ReasonCode::NotAuthorized));
+}
+
+#[tokio::test]
 async fn nobody_gives_more_than_it_has() {
     let it = Bench::new().await;
     let request = |name: &str, role, path: &str| OperatorRequest {
