@@ -23,7 +23,11 @@ async fn it_wakes_three_agents_and_cleans_up() -> Result<()> {
     let said: Vec<_> = demo.lines().into_iter().filter(|line| line.stream == Stream::Out).collect();
     for what in [
         "office-1   was woken",
+        "was told: 2 done, 1 queued",
         "office-2   is back and was woken",
+        "was told: 3 done",
+        "presence  paris/office: office-2 went away",
+        "command   paris/office: wake of office-2 done",
         "laptop-3   was woken",
         "nothing was lost",
     ] {

@@ -93,15 +93,15 @@ async fn who_is_missing_is_named_and_it_is_1() {
     let outcome =
         |agent: &str, state: &str| json!({"agent": agent, "state": state, "at": "2026-11-22T01:00:02Z"});
     let outcomes = json!([outcome("a", "done"), outcome("b", "failed")]);
-    let view = view(counts(3, 0, 1), &outcomes).to_string();
-    let answers = [(200, waiting.as_str()), (200, view.as_str())];
+    let view = view(Counts { failed: 1, ..counts(3, 0, 1) }, &outcomes).to_string();
+    let answers = [(200, view.as_str()), (200, waiting.as_str())];
     for json in [false, true] {
         let script = async {
             let mut peer = fake.session(10).await;
             let came = peer.submission().await;
             assert_eq!(came.target, Target::Group(GroupPath::root()));
-            let failed = Counts { failed: 1, ..counts(3, 0, 1) };
-            peer.tell_counts(&came, failed).await;
+            // News come at most once a second: at the end it is asked how it stands.
+            peer.tell_counts(&came, counts(5, 0, 0)).await;
             peer.accept(&came).await;
             while peer.recv().await.is_some() {}
             (came, fake.http(&answers).await)
@@ -111,7 +111,7 @@ async fn who_is_missing_is_named_and_it_is_1() {
         let (output, (came, asked)) = tokio::join!(wakemq(&fake, words).run(), script);
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         let id = came.submission.id.unwrap().to_string();
-        assert!(asked[0].starts_with(&format!("GET /v1/commands/{id}/waiting?limit=")), "{}", asked[0]);
+        assert!(asked[1].starts_with(&format!("GET /v1/commands/{id}/waiting?limit=")), "{}", asked[1]);
         if json {
             let [line] = &lines(&output)[..] else { panic!("one object") };
             assert_eq!((&line["id"], &line["as_wanted"]), (&json!(id), &json!(false)));
@@ -172,7 +172,7 @@ async fn ctrl_c_leaves_the_command_running_and_says_how_to_look() {
     while peer.recv().await.is_some() {}
     let waiting = json!({"agents": [{"agent": "pc-2", "group": "paris"}], "next": null}).to_string();
     let view = view(counts(1, 1, 0), &json!([])).to_string();
-    fake.http(&[(200, &waiting), (200, &view)]).await;
+    fake.http(&[(200, &view), (200, &waiting)]).await;
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

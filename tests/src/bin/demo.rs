@@ -1,4 +1,5 @@
-//! `cargo demo`: real agents woken over real TLS, also across a SIGKILL of the broker, on a timeline.
+//! `cargo demo`: real agents woken over real TLS, alone and as a group, also across a SIGKILL of the broker, on a
+//! timeline; and the events as an operator sees them.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -6,14 +7,18 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use wakemq_protocol::{AgentId, CommandState, Kind, Submission};
+use tokio::process::Command;
+use wakemq_protocol::http::TokenRequest;
+use wakemq_protocol::{AgentId, Counts, GroupPath, Kind, News, Submission};
 use wakemq_publisher::{Publisher, Submitted, Verdict, Wanted};
 use wakemq_tests::agents::{AgentProcess, Home};
 use wakemq_tests::broker::BrokerProcess;
+use wakemq_tests::process::{Process, Stream};
 use wakemq_tests::programs::Programs;
 use wakemq_tests::wait::{LIMIT, within};
 
 const NAMES: [&str; 3] = ["office-1", "office-2", "laptop-3"];
+const GROUP: &str = "paris/office";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,15 +86,19 @@ async fn demo() -> Result<()> {
         began.elapsed(),
     )?;
     let agents = enrol(&line, &broker).await?;
-    let [(_, _first), (second_home, mut second), (third_home, mut third)] = agents;
+    let [(_, first), (second_home, mut second), (third_home, mut third)] = agents;
     let publisher = broker.publisher().await?;
 
     wake_connected(&line, &publisher).await?;
 
+    let watch = watch(&broker).await?;
+    line.tell("operator", format!("runs `wakemq watch --group {GROUP}`, for later"))?;
     second.process().terminate()?;
     second.process().wait_exit().await?;
     line.tell(NAMES[1], "is off (SIGTERM)")?;
-    let _second = wake_absent(&line, &publisher, &second_home).await?;
+    let _second = wake_group(&line, &publisher, [&first, &third], &second_home).await?;
+    tell_events(&line, &watch).await?;
+    drop(watch);
 
     third.process().terminate()?;
     third.process().wait_exit().await?;
@@ -102,8 +111,9 @@ async fn demo() -> Result<()> {
 
 /// Enrols three agents by one token, and runs them.
 async fn enrol(line: &Timeline, broker: &BrokerProcess) -> Result<[(Home, AgentProcess); 3]> {
-    let token = broker.token(3).await?;
-    line.tell("operator", "made an enrolment token for three agents")?;
+    let request = TokenRequest { group: GROUP.parse()?, uses: 3, expires_in: 3600 };
+    let token = within("a token", broker.management()?.create_token(&request)).await??.token;
+    line.tell("operator", format!("made an enrolment token for three agents of {GROUP}"))?;
     let mut agents = Vec::new();
     for name in NAMES {
         let began = Instant::now();
@@ -129,18 +139,53 @@ async fn wake_connected(line: &Timeline, publisher: &Publisher) -> Result<()> {
     line.measured(NAMES[0], "was woken, its receipt came back", began.elapsed())
 }
 
-async fn wake_absent(line: &Timeline, publisher: &Publisher, home: &Home) -> Result<AgentProcess> {
+/// Wakes a group of three of which one is away, and comes back.
+async fn wake_group(
+    line: &Timeline,
+    publisher: &Publisher,
+    here: [&AgentProcess; 2],
+    home: &Home,
+) -> Result<AgentProcess> {
+    let group: GroupPath = GROUP.parse()?;
+    line.tell("operator", format!("wakes the whole of {group} with one command"))?;
     let began = Instant::now();
-    let mut command = submit(publisher, NAMES[1]).await?;
-    line.measured("broker", format!("has a command for {}, and keeps it", NAMES[1]), began.elapsed())?;
-    let told = within("the command's first state", command.next()).await??;
-    let state = told.map(|news| news.state());
-    ensure!(state == Some(CommandState::Queued), "the command is {state:?}");
+    let submission = Submission::new(Kind::Wake);
+    let mut command = within("a submission", publisher.submit(&group, submission)).await??;
+    line.measured("broker", "has the command for three agents on its disk (PUBACK)", began.elapsed())?;
+    for agent in here {
+        agent.wait_line(&command.id().to_string()).await?;
+    }
+    line.measured("", format!("{} and {} were woken", NAMES[0], NAMES[2]), began.elapsed())?;
+    until_counts(&mut command, |counts| counts.done == 2 && counts.queued == 1).await?;
+    line.tell("operator", "was told: 2 done, 1 queued")?;
     let began = Instant::now();
     let agent = home.run(None)?;
-    until(&mut command, Wanted::Done).await?;
+    agent.wait_line(&command.id().to_string()).await?;
     line.measured(NAMES[1], "is back and was woken, counted from its start", began.elapsed())?;
+    until_counts(&mut command, |counts| counts.done == 3).await?;
+    line.tell("operator", "was told: 3 done")?;
     Ok(agent)
+}
+
+/// Runs `wakemq watch`.
+async fn watch(broker: &BrokerProcess) -> Result<Process> {
+    let mut command = Command::new(&Programs::get()?.wakemq);
+    command.args(["watch", "--group", GROUP, "--kind", "presence", "--kind", "command"]);
+    command.env("WAKEMQ_PROFILE", broker.profile_path());
+    let watch = Process::start("wakemq watch", command)?;
+    watch.wait_log("watching").await?;
+    Ok(watch)
+}
+
+/// Tells what `wakemq watch` has shown until the agent that came back was done.
+async fn tell_events(line: &Timeline, watch: &Process) -> Result<()> {
+    let last = format!("{} done", NAMES[1]);
+    watch.wait_line("the last event", |line| line.text.contains(&last).then_some(())).await?;
+    line.tell("operator", "saw meanwhile:")?;
+    for event in watch.lines().iter().filter(|line| line.stream == Stream::Out) {
+        writeln!(std::io::stdout(), "    {}", event.text).context("standard output")?;
+    }
+    Ok(())
 }
 
 async fn wake_across_kill(line: &Timeline, broker: &mut BrokerProcess, home: &Home) -> Result<AgentProcess> {
@@ -175,4 +220,15 @@ async fn until(command: &mut Submitted, wanted: Wanted) -> Result<()> {
     let verdict = command.wait(wanted, LIMIT).await?;
     ensure!(verdict == Verdict::Reached, "the command became {:?}", command.outcome());
     Ok(())
+}
+
+/// Follows a command for a group until its counts are as wanted.
+async fn until_counts(command: &mut Submitted, wanted: impl Fn(Counts) -> bool) -> Result<()> {
+    loop {
+        match within("counts", command.next()).await?? {
+            Some(News::Group(update)) if wanted(update.counts) => return Ok(()),
+            Some(News::Group(_)) => {}
+            other => anyhow::bail!("the command became {other:?}"),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use wakemq_protocol::{AgentId, Secret};
 use wakemq_tests::agents::Home;
 use wakemq_tests::broker::BrokerProcess;
 use wakemq_tests::operator::{Answer, Wakemq};
-use wakemq_tests::process::Process;
+use wakemq_tests::process::{Process, Stream};
 use wakemq_tests::programs::Programs;
 use wakemq_tests::wait::eventually;
 
@@ -214,5 +214,54 @@ async fn an_operator_sees_and_does_what_its_rights_are_now() -> Result<()> {
     assert!(last.err.contains("\nhint: "), "{}", last.err);
     admin.call(&["operators", "revoke", "helpdesk", "--yes"]).await?.expect_code(0)?;
     helpdesk.call(&["agents", "list"]).await?.expect_code(4)?;
+    Ok(())
+}
+#[tokio::test]
+async fn what_happens_is_watched_until_ctrl_c() -> Result<()> {
+    let broker = BrokerProcess::start().await?;
+    let wakemq = Wakemq::admin(&broker);
+    let made = import(&wakemq, &[("pc-1", "paris"), ("pc-3", "lyon")]).await?;
+    let mut all = start(&broker, &["watch", "--json"])?;
+    let mut some = start(&broker, &["watch", "--group", "paris", "--kind", "command"])?;
+    all.wait_log("watching /").await?;
+    some.wait_log("watching paris").await?;
+
+    let home = Home::imported(&broker, &made[0].0, &made[0].1)?;
+    let agent = home.run(None)?;
+    agent.connected().await?;
+    let lyon = wakemq.call(&["wake", "--group", "lyon", "--wait", "none", "--json"]).await?.expect_code(0)?;
+    let paris =
+        wakemq.call(&["wake", "--group", "paris", "--wait", "done", "--json"]).await?.expect_code(0)?;
+    let (lyon, paris) = (lyon.field("id")?, paris.field("id")?);
+
+    let event = async |what: &str, find: &dyn Fn(&Value) -> bool| {
+        all.wait_line(what, |line| serde_json::from_str(&line.text).ok().filter(|event| find(event))).await
+    };
+    event("the agent", &|event: &Value| event["change"] == "connected" && event["agent"] == "pc-1").await?;
+    event("lyon's wake", &|event: &Value| event["update"]["id"] == lyon.as_str() && event["group"] == "lyon")
+        .await?;
+    let done: Value = event("the end", &|event: &Value| {
+        event["update"]["id"] == paris.as_str() && event["update"]["state"] == "done"
+    })
+    .await?;
+    assert_eq!(
+        (&done["event"], &done["by"], &done["kind"]),
+        (&"command".into(), &"op:admin".into(), &"wake".into())
+    );
+    some.wait_line("the end in words", |line| line.text.contains("wake of pc-1 done").then_some(())).await?;
+
+    for watch in [&mut all, &mut some] {
+        watch.interrupt()?;
+        assert_eq!(watch.wait_exit().await?.code(), Some(130));
+    }
+    let numbers: Vec<_> = all
+        .lines()
+        .iter()
+        .filter(|line| line.stream == Stream::Out)
+        .map(|line| serde_json::from_str::<Value>(&line.text).map(|event| event["seq"].as_u64()))
+        .collect::<Result<_, _>>()?;
+    assert!(numbers.iter().zip(1..).all(|(seq, expected)| *seq == Some(expected)), "{numbers:?}");
+    let said: Vec<_> = some.lines().into_iter().filter(|line| line.stream == Stream::Out).collect();
+    assert!(said.iter().all(|line| line.text.contains("  command   paris: ")), "{said:?}");
     Ok(())
 }

@@ -80,11 +80,15 @@ pub(super) async fn run(
     publisher.close().await;
 
     let mut management = Management::new(profile)?;
-    let rest = tokio::select! {
-        rest = report::rest(&wake, &mut management) => rest,
-        // A second Ctrl-C, or one that comes now: the counts are known, and are printed.
-        () = interrupt() => report::Rest::default(),
+    let asked = tokio::select! {
+        rest = report::rest(&mut wake, &mut management) => Some(rest),
+        () = interrupt() => None,
     };
+    let rest = asked.unwrap_or_else(|| {
+        // A second Ctrl-C, or one that comes now: what the news said is known, and is printed.
+        wake.ending = Ending::Interrupted;
+        report::Rest::default()
+    });
     if args.json {
         out.json(&report::object(&wake, &rest, args.timeout))?;
     } else {

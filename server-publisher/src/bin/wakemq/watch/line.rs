@@ -1,6 +1,6 @@
 //! An event in one line.
 
-use wakemq_protocol::{Event, EventBody, Facts, Kind, News, PresenceChange, SecurityWhat};
+use wakemq_protocol::{CommandState, Event, EventBody, Facts, Kind, News, PresenceChange, SecurityWhat};
 use wakemq_publisher::Watched;
 
 use crate::commands::{counts, note};
@@ -79,7 +79,9 @@ fn of_command(kind: &Kind, by: &str, news: &News) -> String {
         }
         News::Group(update) => {
             let detail = update.detail.as_deref().map_or_else(String::new, |detail| format!(", {detail}"));
-            format!("{kind} of the group {state}, {}{detail} ({id} by {by})", counts(update.counts))
+            // While it is live, the counts alone tell where it stands.
+            let state = if state == CommandState::Queued { String::new() } else { format!(" {state}") };
+            format!("{kind} of the group{state}: {}{detail} ({id} by {by})", counts(update.counts))
         }
     }
 }
@@ -125,9 +127,7 @@ mod tests {
                 format!(
                     r#"{{{head},"event":"command","kind":"wake","by":"op:console","update":{{"id":"{id}","group":"paris","state":"queued","at":"2026-11-22T01:00:00Z","counts":{{"queued":2,"sent":0,"acknowledged":1,"done":0,"failed":0,"refused":0,"superseded":0,"expired":0,"cancelled":0}}}}}}"#
                 ),
-                format!(
-                    "command   paris: wake of the group queued, 2 queued, 1 acknowledged ({id} by op:console)"
-                ),
+                format!("command   paris: wake of the group: 2 queued, 1 acknowledged ({id} by op:console)"),
             ),
             (
                 format!(r#"{{{head},"event":"report","agent":"pc-1","report":{{"battery":7}}}}"#),

@@ -35,9 +35,9 @@ pub(super) struct NotAsWanted {
     note: Option<String>,
 }
 
-/// Asks which agents are not as wanted: those first of which nothing is known, by their names; not more than can
-/// be shown.
-pub(super) async fn rest(wake: &Wake, management: &mut Management) -> Rest {
+/// Asks how it stands now, since news come at most once a second, and which agents are not as wanted: those first
+/// of which nothing is known, by their names; not more than can be shown.
+pub(super) async fn rest(wake: &mut Wake, management: &mut Management) -> Rest {
     let mut rest = Rest::default();
     // A broker that could not be reached all the time is not waited for once more.
     let unreachable = matches!(&wake.ending, Ending::NotFollowed(error) if error.is_unreachable());
@@ -48,10 +48,18 @@ pub(super) async fn rest(wake: &Wake, management: &mut Management) -> Rest {
 }
 
 async fn collect(
-    wake: &Wake,
+    wake: &mut Wake,
     management: &mut Management,
     agents: &mut Vec<NotAsWanted>,
 ) -> Result<(), ApiError> {
+    let mut view = management.command_outcomes(wake.id, None, PAGE).await?;
+    if let (Some(update), Some(counts)) = (&mut wake.update, view.counts) {
+        update.counts = counts;
+        if wake.wanted.judge_counts(counts) == Verdict::Reached {
+            wake.ending = Ending::Judged(Verdict::Reached);
+            return Ok(());
+        }
+    }
     let mut after: Option<String> = None;
     while agents.len() < NAMED_MAX {
         let page = management.waiting(wake.id, after.as_deref(), PAGE).await?;
@@ -66,18 +74,11 @@ async fn collect(
         }
     }
     agents.sort_by(|one, other| one.agent.cmp(&other.agent));
-    let mut after: Option<AgentId> = None;
     for _ in 0..PAGES_MAX {
-        if agents.len() >= NAMED_MAX {
-            break;
-        }
-        let view = management.command_outcomes(wake.id, after.as_ref(), PAGE).await?;
         let wrong = view.outcomes.into_iter().filter(|one| wake.wanted.judge(one.state) != Verdict::Reached);
         agents.extend(wrong.map(|one| NotAsWanted { state: one.state, note: note(&one), agent: one.agent }));
-        match view.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
+        let Some(next) = view.next.filter(|_| agents.len() < NAMED_MAX) else { break };
+        view = management.command_outcomes(wake.id, Some(&next), PAGE).await?;
     }
     agents.truncate(NAMED_MAX);
     Ok(())
