@@ -12,7 +12,7 @@ use wakemq_tests::figures::load::Load;
 use wakemq_tests::figures::report::Report;
 use wakemq_tests::figures::shipped::Shipped;
 use wakemq_tests::figures::{
-    Setting, bare, daemon, flush, group, import, load, parked, proc, progress, wake,
+    Setting, bare, daemon, events, flush, group, import, load, parked, proc, progress, wake,
 };
 
 /// The benchmarks of WakeMQ: what it costs, and how fast it wakes.
@@ -40,6 +40,8 @@ enum Action {
     Wake(Options),
     /// A wake of all of 10,000 connected agents: when the first and the last have it, and agents a second.
     Group(Options),
+    /// Events through the bus to 50 operators, in this process: events a second.
+    Events(Options),
     /// 100,000 imported agents: time, memory, store, and one wake of all of them with ten connected.
     Import(Options),
     /// Memory, and CPU time to admit, of each of 10,000 parked TLS agents (the slope from 2,000 on), against a bare
@@ -100,6 +102,7 @@ enum Figure {
     Flush,
     Wake,
     Group,
+    Events,
     Import,
     Parked,
     Daemon,
@@ -113,6 +116,7 @@ impl Figure {
             Self::Flush => "flush",
             Self::Wake => "wake",
             Self::Group => "group",
+            Self::Events => "events",
             Self::Import => "import",
             Self::Parked => "parked",
             Self::Daemon => "daemon",
@@ -124,6 +128,7 @@ impl Figure {
             Self::Flush => flush::measure(setting).await,
             Self::Wake => wake::measure(setting, shipped).await,
             Self::Group => group::measure(setting, shipped).await,
+            Self::Events => events::measure(setting).await,
             Self::Import => import::measure(setting, shipped).await,
             Self::Parked => parked::measure(setting, shipped).await,
             Self::Daemon => daemon::measure(setting, shipped).await,
@@ -149,6 +154,7 @@ async fn run(action: Action) -> Result<()> {
         Action::Flush(options) => measure(&[Figure::Flush], &options).await,
         Action::Wake(options) => measure(&[Figure::Wake], &options).await,
         Action::Group(options) => measure(&[Figure::Group], &options).await,
+        Action::Events(options) => measure(&[Figure::Events], &options).await,
         Action::Import(options) => measure(&[Figure::Import], &options).await,
         Action::Parked(options) => measure(&[Figure::Parked], &options).await,
         Action::Daemon(options) => measure(&[Figure::Daemon], &options).await,

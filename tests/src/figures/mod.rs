@@ -8,6 +8,7 @@ pub mod bare;
 pub mod child;
 pub mod client;
 pub mod daemon;
+pub mod events;
 pub mod fleet;
 pub mod flush;
 pub mod group;
