@@ -107,7 +107,7 @@ pub enum AdminOp {
     },
     /// Removes an enrolment token; agents that used it stay.
     RevokeToken {
-        /// Its public id, see [`TokenRow::id`].
+        /// Its public id, see [`TokenRow::id`](super::TokenRow::id).
         id: String,
         /// Where the operator may administer.
         scope: GroupPath,
