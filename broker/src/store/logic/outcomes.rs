@@ -42,7 +42,10 @@ impl Seen {
         let ended_ms = if record.is_live() { 0 } else { now.unix_ms() - record.at.unix_ms() };
         let was_meant = record.is_meant_for(&agent) && ended_ms < i64::from(ID_MEMORY_SECS) * 1000;
         let seen = Self { id, record, agent, agent_key, row, is_carried };
-        Ok((was_meant || seen.row.is_some() || seen.is_carried).then_some(seen))
+        // What is known may be of another agent that had the id before. No move changes since when one is in the root.
+        let existed = seen.agent.inside_since.first().is_some_and(|&since| seen.record.sequence > since);
+        let is_known = was_meant || seen.is_carried || (existed && seen.row.is_some());
+        Ok(is_known.then_some(seen))
     }
 
     /// Tells where it stands, carried or not.

@@ -112,6 +112,8 @@ async fn a_revoked_agent_ends_its_share(bench: &Bench) {
     bench.accept_for_group(to_group(2, "g/h"), 0).await;
     let epoch = bench.claim(0).await;
     bench.inbox(epoch, 0).await;
+    bench.accept_for_group(to_group(4, ""), 0).await;
+    bench.receive(4, ReceiptState::Done, 0).await;
     moved(bench, "g/i", 1).await;
     let op = AdminOp::RevokeAgent { agent: agent("a"), scope: GroupPath::root() };
     let AdminOutcome::Revoked { changes } = bench.admin(op, 2).await else { panic!("not revoked") };
@@ -124,4 +126,6 @@ async fn a_revoked_agent_ends_its_share(bench: &Bench) {
     assert_eq!(bench.submit(gone, 3).await, Submitted::Unknown);
     bench.admin(create("a", "g/h", 1), 4).await;
     assert!(bench.inbox(bench.claim(5).await, 5).await.is_empty(), "who has the id now joined later");
+    let verdict = bench.receive(4, ReceiptState::Failed, 6).await.verdict;
+    assert_eq!(verdict, Verdict::Unknown, "and says nothing of what the former one did");
 }
