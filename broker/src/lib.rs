@@ -7,6 +7,9 @@ pub mod clock;
 pub mod config;
 pub mod door;
 pub mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod init;
 pub mod metrics;

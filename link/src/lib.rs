@@ -32,6 +32,9 @@
 mod backoff;
 mod dial;
 mod endpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod mqtt;
 mod proxy;

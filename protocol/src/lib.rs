@@ -16,6 +16,9 @@
 mod command;
 mod event;
 mod facts;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 pub mod http;
 mod id;

@@ -44,6 +44,27 @@ impl Memory {
         memory
     }
 
+    /// Makes a store of rows, whatever they say.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn of_rows(rows: Vec<(Table, Pair)>, claims: Arc<Claims>) -> Self {
+        let mut tables = Tables::default();
+        for (table, (key, value)) in rows {
+            tables.0[table as usize].insert(key, value);
+        }
+        Self { tables: RwLock::new(Arc::new(tables)), writing: Mutex::new(()), claims }
+    }
+
+    /// Returns all rows.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn rows(&self) -> Vec<(Table, Pair)> {
+        let tables = self.tables.read();
+        let of = |table: Table| {
+            let rows = tables.0[table as usize].clone();
+            rows.into_iter().map(move |row| (table, row))
+        };
+        Table::ALL.into_iter().flat_map(of).collect()
+    }
+
     fn draft(&self) -> Draft {
         Draft { base: self.tables.read().clone(), changes: Default::default() }
     }

@@ -10,6 +10,8 @@
 
 mod batch;
 mod claims;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod kv;
 mod logic;
 mod memory;

@@ -68,7 +68,7 @@ pub(in crate::store) fn page(
             if entries.len() >= max {
                 return Ok(Rows::Audit { entries, next: Some(from.saturating_sub(1)) });
             }
-            from = entry.seq + 1;
+            from = entry.seq.saturating_add(1);
             if scope.contains(&entry.group) {
                 entries.push(entry);
             }
@@ -82,7 +82,18 @@ pub(in crate::store) fn page(
 
 fn read(kv: &dyn ReadKv, from: u64, max: usize) -> Result<Vec<AuditEntry>, StoreError> {
     let lines = kv.range(Table::Audit, &from.to_be_bytes(), &[0xff; 9], max)?;
-    lines.iter().map(|(_, value)| rows::parse(Table::Audit, value)).collect()
+    lines
+        .iter()
+        .map(|(key, value)| {
+            let entry: AuditEntry = rows::parse(Table::Audit, value)?;
+            // Pages and searches go on by the number in the line, and would never end if the key had another.
+            if key[..] == entry.seq.to_be_bytes() {
+                Ok(entry)
+            } else {
+                Err(StoreError::Damaged("a line of the audit trail is not where its number says".into()))
+            }
+        })
+        .collect()
 }
 
 /// Finds the first line of a moment or later: numbers and times rise together, so that half of the rest can be left
@@ -92,7 +103,7 @@ fn first_since(kv: &dyn ReadKv, since: Timestamp) -> Result<u64, StoreError> {
     while low < high {
         let middle = low + (high - low) / 2;
         match read(kv, middle, 1)?.first() {
-            Some(entry) if entry.at < since => low = entry.seq + 1,
+            Some(entry) if entry.at < since => low = entry.seq.saturating_add(1),
             Some(_) | None => high = middle,
         }
     }
