@@ -4,6 +4,7 @@
 //! `cases` makes the packets, the same at each run; `oracle` says what MQTT 3.1.1 and 5 answer, from the standards
 //! and without the broker's code, and cases with one known fault say it by hand; `range` runs them.
 
+mod abuse;
 mod case;
 mod cases;
 mod oracle;

@@ -53,7 +53,7 @@ pub(crate) struct Will {
 impl Will {
     pub(crate) fn of(role: Role) -> Self {
         let payload = match role {
-            Role::Agent => br#"{"id":"0197c1b2-0000-7000-8000-000000000001","status":"done"}"#.to_vec(),
+            Role::Agent => br#"{"id":"0197c1b2-0000-7000-8000-000000000001","state":"done"}"#.to_vec(),
             Role::Operator => br#"{"kind":"wake"}"#.to_vec(),
         };
         Self { flags: 0b0_1100, properties: Vec::new(), topic: role.own_topic().into(), payload }
