@@ -4,7 +4,9 @@ use wakemq_core::login::{self, Claimed, Grants};
 use wakemq_core::packet::{Connect, ProtocolLevel, ReasonCode, ServerPacket};
 use wakemq_core::{AgentAction, AgentSession, OperatorAction, OperatorSession, Refusal, Rights};
 use wakemq_protocol::limits::{PACKET_MAX, PACKET_MAX_UNAUTHENTICATED};
-use wakemq_protocol::{AgentId, Command, CommandId, GroupPath, Kind, OperatorName, Priority, Timestamp};
+use wakemq_protocol::{
+    AgentId, Command, CommandId, EventKind, GroupPath, Kind, OperatorName, Priority, Timestamp, Topic,
+};
 
 use crate::mqtt::{Frame, Peer, connect_level, decode, decode_connect, encode, frame};
 
@@ -182,8 +184,9 @@ fn operator_acts(peer: &Peer, session: &mut OperatorSession) -> bool {
             }
             OperatorAction::Follow(following) => {
                 session.handle_events_lost(1);
-                if following.wants("wake/v1/events/security/a") {
-                    session.handle_event("wake/v1/events/security/a", br#"{"at":0}"#, 1);
+                let topic = Topic::Event { kind: EventKind::Security, group: GroupPath::root() }.to_string();
+                if following.wants(&topic) {
+                    session.handle_event(&topic, br#"{"at":0}"#, 1);
                 }
             }
             OperatorAction::Warn(_) => {}
