@@ -102,24 +102,13 @@ async fn talk(broker: Broker<'_>, acknowledges: u8) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
+#[path = "../../tests/fuzz/replay.rs"]
+mod replay;
 
-    /// Replays what the fuzzer kept, and what it found.
+#[cfg(test)]
+mod tests {
     #[test]
     fn client_packets() {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-        let mut count = 0;
-        for kind in ["seeds", "corpus", "regressions"] {
-            // Not every target has some of each.
-            let Ok(files) = std::fs::read_dir(fuzz.join(kind).join("client_packets")) else { continue };
-            for file in files {
-                let path = file.unwrap().path();
-                println!("{}", path.display());
-                super::client_packets(&std::fs::read(&path).unwrap());
-                count += 1;
-            }
-        }
-        assert!(count > 0, "nothing to replay");
+        super::replay::replay("client_packets", super::client_packets);
     }
 }

@@ -115,25 +115,12 @@ fn matches(filter: &str, topic: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
+#[path = "../../tests/fuzz/replay.rs"]
+mod replay;
 
-    /// Replays what the fuzzer kept, and what it found.
-    fn replay(target: &str, run: impl Fn(&[u8])) {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz");
-        let mut count = 0;
-        for kind in ["seeds", "corpus", "regressions"] {
-            // Not every target has some of each.
-            let Ok(files) = std::fs::read_dir(fuzz.join(kind).join(target)) else { continue };
-            for file in files {
-                let path = file.unwrap().path();
-                println!("{}", path.display());
-                run(&std::fs::read(&path).unwrap());
-                count += 1;
-            }
-        }
-        assert!(count > 0, "nothing to replay for {target}");
-    }
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
 
     #[test]
     fn payloads_replay() {

@@ -218,17 +218,7 @@ label! {
 
 impl Label for CommandState {
     const NAME: &'static str = "state";
-    const ALL: &'static [Self] = &[
-        Self::Queued,
-        Self::Sent,
-        Self::Acknowledged,
-        Self::Done,
-        Self::Failed,
-        Self::Refused,
-        Self::Superseded,
-        Self::Expired,
-        Self::Cancelled,
-    ];
+    const ALL: &'static [Self] = &Self::ALL;
 
     fn word(self) -> &'static str {
         self.as_str()

@@ -142,3 +142,20 @@ pub(crate) fn commands_sent(actions: &[AgentAction]) -> Vec<(u16, CommandId)> {
         })
         .collect()
 }
+
+/// An operator's session with subscriptions that were answered.
+pub(crate) fn subscribed(connect: Connect, filters: &[(&str, QoS)]) -> OperatorSession {
+    let mut session = operator(connect);
+    session.handle_packet(subscribe(1, filters), 0);
+    drain_operator(&mut session);
+    session
+}
+
+/// What was published since the last look; anything else is a failure.
+pub(crate) fn sent(session: &mut OperatorSession) -> Vec<ServerPublish> {
+    let publish = |action| match action {
+        OperatorAction::Send(packet) => published(&packet).expect("only publications").clone(),
+        other => panic!("{other:?}"),
+    };
+    drain_operator(session).into_iter().map(publish).collect()
+}

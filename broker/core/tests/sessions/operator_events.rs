@@ -5,7 +5,7 @@ use wakemq_core::{Following, OperatorAction, OperatorSession, Response};
 use wakemq_protocol::{Event, EventBody, EventNews, SecurityWhat, Timestamp, to_json};
 
 use crate::fixture::{
-    BOTH, V5, connect, drain_operator, operator, puback, published, rights, subscribe, unsubscribe,
+    BOTH, V5, connect, drain_operator, operator, puback, rights, sent, subscribe, subscribed, unsubscribe,
 };
 
 const ALL: &str = "wake/v1/events/#";
@@ -25,22 +25,6 @@ fn news() -> EventNews {
             detail: "{\"".into(),
         },
     }
-}
-
-fn subscribed(connect: Connect, filters: &[(&str, QoS)]) -> OperatorSession {
-    let mut session = operator(connect);
-    session.handle_packet(subscribe(1, filters), 0);
-    drain_operator(&mut session);
-    session
-}
-
-/// What was published since the last look; anything else is a failure.
-fn sent(session: &mut OperatorSession) -> Vec<ServerPublish> {
-    let publish = |action| match action {
-        OperatorAction::Send(packet) => published(&packet).expect("only publications").clone(),
-        other => panic!("{other:?}"),
-    };
-    drain_operator(session).into_iter().map(publish).collect()
 }
 
 /// The numbers of the events since the last look.

@@ -3,9 +3,7 @@
 use wakemq_core::packet::{Connect, QoS, ReasonCode, ServerPublish};
 use wakemq_core::{OperatorAction, OperatorSession, Response};
 
-use crate::fixture::{
-    BOTH, V4, V5, connect, drain_operator, operator, puback, published, subscribe, unsubscribe,
-};
+use crate::fixture::{BOTH, V4, V5, connect, drain_operator, puback, sent, subscribed, unsubscribe};
 
 const ALL: &str = "wake/v1/operators/console/responses/#";
 const TOPIC: &str = "wake/v1/operators/console/responses/a";
@@ -14,22 +12,6 @@ const WAITING_MAX: usize = 10_000;
 
 fn response() -> Response {
     Response { topic: TOPIC.into(), correlation_data: Some(b"job".to_vec()) }
-}
-
-fn subscribed(connect: Connect, filters: &[(&str, QoS)]) -> OperatorSession {
-    let mut session = operator(connect);
-    session.handle_packet(subscribe(1, filters), 0);
-    drain_operator(&mut session);
-    session
-}
-
-/// What was published since the last look; anything else is a failure.
-fn sent(session: &mut OperatorSession) -> Vec<ServerPublish> {
-    let publish = |action| match action {
-        OperatorAction::Send(packet) => published(&packet).expect("only publications").clone(),
-        other => panic!("{other:?}"),
-    };
-    drain_operator(session).into_iter().map(publish).collect()
 }
 
 fn payloads(session: &mut OperatorSession) -> Vec<(Option<u16>, u8)> {

@@ -3,12 +3,16 @@
 use wakemq_protocol::{CommandId, CommandState, News, Slot, Timestamp, Update};
 
 use super::outcomes;
-
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Entry, Row};
 use crate::store::{Change, CommandRow, Recorded, StoreError, Verdict};
+
+/// Says that nothing was changed, and why.
+pub(super) fn nothing(verdict: Verdict) -> Recorded {
+    Recorded { verdict, changes: Vec::new() }
+}
 
 /// Makes the change that tells what has become of a command.
 pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Change {
@@ -131,7 +135,7 @@ pub(super) fn take_back(
         return Ok(Recorded { verdict: Verdict::Applied, changes: vec![change(id, &after, None)] });
     };
     if row.cancel_requested {
-        return Ok(Recorded { verdict: Verdict::Requested, changes: Vec::new() });
+        return Ok(nothing(Verdict::Requested));
     }
     let after = Row { cancel_requested: true, ..row.clone() };
     batch.change_command(shard, id, row, &after)?;

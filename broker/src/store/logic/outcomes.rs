@@ -7,7 +7,7 @@ use wakemq_protocol::{
     AgentId, CommandId, CommandState, GroupPath, News, Outcome, Receipt, Timestamp, Update,
 };
 
-use super::lifecycle::overtake;
+use super::lifecycle::{nothing, overtake};
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
@@ -106,10 +106,6 @@ fn change(id: CommandId, record: &Record, group: &GroupPath, outcome: Outcome) -
     }
 }
 
-fn nothing(verdict: Verdict) -> Recorded {
-    Recorded { verdict, changes: Vec::new() }
-}
-
 /// The agent has it in its journal.
 pub(super) fn acknowledged(
     batch: &mut Batch<'_>,
@@ -202,8 +198,20 @@ pub(super) fn cancel(
     id: CommandId,
     now: Timestamp,
 ) -> Result<Option<Change>, StoreError> {
+    end(batch, shard, agent, id, (CommandState::Cancelled, None), now)
+}
+
+/// Ends a live command at an agent of which nothing else is known.
+fn end(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
+    agent: &Agent,
+    id: CommandId,
+    (state, superseded_by): (CommandState, Option<CommandId>),
+    now: Timestamp,
+) -> Result<Option<Change>, StoreError> {
     let Some(record) = rows::record(batch, id)? else { return Ok(None) };
-    let after = Outcome { state: CommandState::Cancelled, at: now, ..record.outcome(&agent.agent) };
+    let after = Outcome { state, at: now, superseded_by, ..record.outcome(&agent.agent) };
     batch.change_outcome(shard, id, None, &after)?;
     Ok(Some(change(id, &record, &agent.group, after)))
 }
@@ -265,15 +273,7 @@ pub(super) fn supersede(
     newer: CommandId,
     now: Timestamp,
 ) -> Result<Option<Change>, StoreError> {
-    let Some(record) = rows::record(batch, id)? else { return Ok(None) };
-    let after = Outcome {
-        state: CommandState::Superseded,
-        at: now,
-        superseded_by: Some(newer),
-        ..record.outcome(&agent.agent)
-    };
-    batch.change_outcome(shard, id, None, &after)?;
-    Ok(Some(change(id, &record, &agent.group, after)))
+    end(batch, shard, agent, id, (CommandState::Superseded, Some(newer)), now)
 }
 
 /// Tells of an outcome whether it is on its way.

@@ -5,6 +5,7 @@ use wakemq_protocol::limits::{LIVE_RECORDS_MAX, PENDING_MAX};
 use wakemq_protocol::{AgentId, CommandId, CommandState, Counts, GroupPath, GroupUpdate, News, Timestamp};
 
 use super::audit::{self, Deed};
+use super::lifecycle::nothing;
 use super::outcomes;
 use crate::store::batch::Batch;
 use crate::store::claims::{Carried, Claims, Effect};
@@ -194,10 +195,10 @@ pub(super) fn cancel(
 ) -> Result<Recorded, StoreError> {
     let record = rows::record(batch, id)?.filter(|record| scope.contains(&record.group));
     let Some(record) = record else {
-        return Ok(Recorded { verdict: Verdict::Unknown, changes: Vec::new() });
+        return Ok(nothing(Verdict::Unknown));
     };
     if !record.is_live() {
-        return Ok(Recorded { verdict: Verdict::Late, changes: Vec::new() });
+        return Ok(nothing(Verdict::Late));
     }
     let changes = vec![end(batch, id, &record, CommandState::Cancelled, None, now)?];
     note_cancel(batch, id, &record.group, actor, now)?;

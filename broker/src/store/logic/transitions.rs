@@ -2,7 +2,7 @@
 
 use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, Receipt, Timestamp};
 
-use super::lifecycle::{change, end, overtake, take_back};
+use super::lifecycle::{change, end, nothing, overtake, take_back};
 use super::{outcomes, records, release, sweep};
 use crate::store::batch::Batch;
 use crate::store::claims::Shard;
@@ -31,10 +31,6 @@ pub(in crate::store) fn record(
         }
         Transition::Sweep { max } => sweep::sweep(batch, *max, now),
     }
-}
-
-fn nothing(verdict: Verdict) -> Recorded {
-    Recorded { verdict, changes: Vec::new() }
 }
 
 /// Reads a command of the agent's; one of another agent is as unknown as none.
