@@ -7,6 +7,7 @@ mod agents;
 mod audit;
 mod groups;
 mod inbox;
+mod judge;
 mod lifecycle;
 mod operators;
 mod outcomes;

@@ -3,23 +3,20 @@
 //! As long as nothing is known of an agent other than by the record, there is no row for it.
 
 use wakemq_protocol::limits::ID_MEMORY_SECS;
-use wakemq_protocol::{
-    AgentId, CommandId, CommandState, GroupPath, News, Outcome, Receipt, Timestamp, Update,
-};
+use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, News, Outcome, Timestamp, Update};
 
+use super::judge::{Judgement, Said, Standing, judge};
 use super::lifecycle::{nothing, overtake};
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Agent, Record};
-use crate::store::{Change, Epoch, Recorded, StoreError, Verdict};
+use crate::store::{Change, Recorded, StoreError, Verdict};
 
 /// A command for a group, seen from one of its agents.
 struct Seen {
-    id: CommandId,
     record: Record,
     agent: Agent,
-    agent_key: String,
     /// What is known of the agent.
     row: Option<Outcome>,
     is_carried: bool,
@@ -30,20 +27,19 @@ impl Seen {
     fn find(
         batch: &Batch<'_>,
         shard: &Shard,
-        agent: &AgentId,
+        agent_key: &str,
         id: CommandId,
         now: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
-        let agent_key = agent.key();
         let Some(record) = rows::record(batch, id)? else { return Ok(None) };
-        let Some(agent) = rows::agent(batch, &agent_key)? else { return Ok(None) };
-        let row = rows::outcome(batch, id, &agent_key)?;
-        let is_carried = shard.carried_since(&agent_key, id).is_some();
+        let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(None) };
+        let row = rows::outcome(batch, id, agent_key)?;
+        let is_carried = shard.carried_since(agent_key, id).is_some();
         let ended_ms = if record.is_live() { 0 } else { now.unix_ms() - record.at.unix_ms() };
         let was_meant = record.is_meant_for(&agent) && ended_ms < i64::from(ID_MEMORY_SECS) * 1000;
-        let seen = Self { id, record, agent, agent_key, row, is_carried };
-        // What is known may be of another agent that had the id before. No move changes since when one is in the root.
-        let existed = seen.agent.inside_since.first().is_some_and(|&since| seen.record.sequence > since);
+        let seen = Self { record, agent, row, is_carried };
+        // What is known may be of another agent that had the id before.
+        let existed = seen.agent.existed_at(seen.record.sequence);
         let is_known = was_meant || seen.is_carried || (existed && seen.row.is_some());
         Ok(is_known.then_some(seen))
     }
@@ -61,39 +57,17 @@ impl Seen {
         }
     }
 
-    /// Writes what became of it.
-    fn decide(
-        &self,
-        batch: &mut Batch<'_>,
-        shard: &mut Shard,
-        state: CommandState,
-        detail: Option<String>,
-        now: Timestamp,
-    ) -> Result<Change, StoreError> {
-        let agent = self.agent.agent.clone();
-        let after = Outcome {
-            agent,
+    /// Makes what is known of the agent from now on.
+    fn becomes(&self, state: CommandState, said: &Said<'_>, now: Timestamp) -> Outcome {
+        Outcome {
+            agent: self.agent.agent.clone(),
             state,
             at: now,
-            detail,
+            detail: said.detail(),
             superseded_by: None,
             cancel_requested: false,
             late: None,
-        };
-        batch.change_outcome(shard, self.id, self.row.as_ref(), &after)?;
-        Ok(change(self.id, &self.record, &self.agent.group, after))
-    }
-
-    /// Ends what is left of its slot, now that it has arrived.
-    fn overtake(
-        &self,
-        batch: &mut Batch<'_>,
-        shard: &mut Shard,
-        now: Timestamp,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), StoreError> {
-        let arrived = (self.id, self.record.sequence, self.record.slot());
-        overtake(batch, shard, &self.agent_key, arrived, now, changes)
+        }
     }
 }
 
@@ -106,88 +80,33 @@ fn change(id: CommandId, record: &Record, group: &GroupPath, outcome: Outcome) -
     }
 }
 
-/// The agent has it in its journal.
-pub(super) fn acknowledged(
+/// Records what is said of a command for a group at one of its agents.
+pub(super) fn heard(
     batch: &mut Batch<'_>,
     agent: &AgentId,
     id: CommandId,
-    epoch: Epoch,
+    said: Said<'_>,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
+    let agent_key = agent.key();
     let claims = batch.claims;
-    let mut shard = claims.shard(&agent.key());
-    let Some(seen) = Seen::find(batch, &shard, agent, id, now)? else { return Ok(nothing(Verdict::Unknown)) };
-    if !seen.is_pending() && seen.outcome().state.is_terminal() {
-        return Ok(nothing(Verdict::Late));
-    }
-    if shard.epoch(&seen.agent_key) != Some(epoch) {
-        return Ok(nothing(Verdict::Stale));
-    }
-    if !seen.is_pending() {
-        // Said again because the answer to the first time was lost.
-        return Ok(nothing(Verdict::Applied));
-    }
-    if !seen.is_carried {
-        return Ok(nothing(Verdict::Stale));
-    }
-    let mut changes = vec![seen.decide(batch, &mut shard, CommandState::Acknowledged, None, now)?];
-    seen.overtake(batch, &mut shard, now, &mut changes)?;
-    Ok(Recorded { verdict: Verdict::Applied, changes })
-}
-
-/// The broker could not send it.
-pub(super) fn failed(
-    batch: &mut Batch<'_>,
-    agent: &AgentId,
-    id: CommandId,
-    epoch: Epoch,
-    detail: &str,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent.key());
-    let Some(seen) = Seen::find(batch, &shard, agent, id, now)? else { return Ok(nothing(Verdict::Unknown)) };
-    if !seen.is_pending() && seen.outcome().state.is_terminal() {
-        return Ok(nothing(Verdict::Late));
-    }
-    if !seen.is_pending() || !seen.is_carried || shard.epoch(&seen.agent_key) != Some(epoch) {
-        return Ok(nothing(Verdict::Stale));
-    }
-    let failed = seen.decide(batch, &mut shard, CommandState::Failed, Some(detail.to_owned()), now)?;
-    Ok(Recorded { verdict: Verdict::Applied, changes: vec![failed] })
-}
-
-/// The agent says what became of it.
-pub(super) fn receipt(
-    batch: &mut Batch<'_>,
-    agent: &AgentId,
-    receipt: &Receipt,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent.key());
-    let found = Seen::find(batch, &shard, agent, receipt.id, now)?;
+    let mut shard = claims.shard(&agent_key);
+    let found = Seen::find(batch, &shard, &agent_key, id, now)?;
     let Some(seen) = found else { return Ok(nothing(Verdict::Unknown)) };
-    let Some(state) = receipt.state.command_state() else { return Ok(nothing(Verdict::Applied)) };
-    let outcome = seen.outcome();
-    let was_pending = seen.is_pending();
-    if !was_pending && outcome.state == state {
-        return Ok(nothing(Verdict::Applied));
+    let before = seen.outcome();
+    let standing = Standing::new(&shard, &agent_key, id, &before, seen.is_pending());
+    let (verdict, after, arrived) = match judge(&said, &standing) {
+        Judgement::Nothing(verdict) => return Ok(nothing(verdict)),
+        Judgement::Late(receipt) => (Verdict::Late, Outcome { late: Some(receipt.clone()), ..before }, false),
+        Judgement::Becomes { state, arrived } => (Verdict::Applied, seen.becomes(state, &said, now), arrived),
+    };
+    batch.change_outcome(&mut shard, id, seen.row.as_ref(), &after)?;
+    let Seen { record, agent, .. } = seen;
+    let mut changes = vec![change(id, &record, &agent.group, after)];
+    if arrived {
+        overtake(batch, &mut shard, &agent_key, (id, record.sequence, record.slot()), now, &mut changes)?;
     }
-    if !was_pending && outcome.state.is_terminal() {
-        if outcome.late.as_ref() == Some(receipt) {
-            return Ok(nothing(Verdict::Late));
-        }
-        let after = Outcome { late: Some(receipt.clone()), ..outcome };
-        batch.change_outcome(&mut shard, receipt.id, seen.row.as_ref(), &after)?;
-        let late = change(receipt.id, &seen.record, &seen.agent.group, after);
-        return Ok(Recorded { verdict: Verdict::Late, changes: vec![late] });
-    }
-    let mut changes = vec![seen.decide(batch, &mut shard, state, receipt.detail.clone(), now)?];
-    if was_pending {
-        seen.overtake(batch, &mut shard, now, &mut changes)?;
-    }
-    Ok(Recorded { verdict: Verdict::Applied, changes })
+    Ok(Recorded { verdict, changes })
 }
 
 /// Ends a live command at an agent that it is not for any more.

@@ -1,13 +1,13 @@
 //! Recording what becomes of commands.
 
-use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, Receipt, Timestamp};
+use wakemq_protocol::{AgentId, CommandId, GroupPath, Timestamp};
 
-use super::lifecycle::{change, end, nothing, overtake, take_back};
+use super::judge::{Judgement, Said, Standing, judge};
+use super::lifecycle::{change, nothing, overtake, take_back};
 use super::{outcomes, records, release, sweep};
 use crate::store::batch::Batch;
-use crate::store::claims::Shard;
 use crate::store::rows::{self, Row};
-use crate::store::{Actor, Epoch, Recorded, StoreError, Transition, Verdict};
+use crate::store::{Actor, Recorded, StoreError, Transition, Verdict};
 
 /// Records one transition.
 pub(in crate::store) fn record(
@@ -16,9 +16,15 @@ pub(in crate::store) fn record(
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
     match transition {
-        Transition::Acknowledged { agent, id, epoch } => acknowledged(batch, agent, *id, *epoch, now),
-        Transition::Failed { agent, id, epoch, detail } => failed(batch, agent, *id, *epoch, detail, now),
-        Transition::Receipt { agent, receipt } => by_receipt(batch, agent, receipt, now),
+        Transition::Acknowledged { agent, id, epoch } => {
+            heard(batch, agent, *id, Said::Acknowledged { epoch: *epoch }, now)
+        }
+        Transition::Failed { agent, id, epoch, detail } => {
+            heard(batch, agent, *id, Said::Failed { epoch: *epoch, detail }, now)
+        }
+        Transition::Receipt { agent, receipt } => {
+            heard(batch, agent, receipt.id, Said::Receipt(receipt), now)
+        }
         Transition::Cancel { id, scope, actor } => cancel(batch, *id, scope, actor, now),
         Transition::Release { agent, epoch } => {
             let agent_key = agent.key();
@@ -33,104 +39,42 @@ pub(in crate::store) fn record(
     }
 }
 
-/// Reads a command of the agent's; one of another agent is as unknown as none.
+/// Reads a command of the agent's; one of another agent is as unknown as none, of one that had the id before too.
 fn own(batch: &Batch<'_>, agent: &AgentId, id: CommandId) -> Result<Option<Row>, StoreError> {
-    Ok(rows::command(batch, id)?.filter(|row| row.agent == *agent))
+    let Some(row) = rows::command(batch, id)?.filter(|row| row.agent == *agent) else { return Ok(None) };
+    let agent = rows::agent(batch, &agent.key())?;
+    Ok(agent.is_some_and(|agent| agent.existed_at(row.sequence)).then_some(row))
 }
 
-fn carries(shard: &Shard, agent_key: &str, id: CommandId, epoch: Epoch) -> bool {
-    shard.epoch(agent_key) == Some(epoch) && shard.carried_since(agent_key, id).is_some()
-}
-
-fn acknowledged(
+/// Records what is said of a command at an agent, its own or its group's.
+fn heard(
     batch: &mut Batch<'_>,
     agent: &AgentId,
     id: CommandId,
-    epoch: Epoch,
+    said: Said<'_>,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
-    let Some(row) = own(batch, agent, id)? else {
-        return outcomes::acknowledged(batch, agent, id, epoch, now);
-    };
+    let Some(row) = own(batch, agent, id)? else { return outcomes::heard(batch, agent, id, said, now) };
     let agent_key = agent.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
-    if row.state.is_terminal() {
-        return Ok(nothing(Verdict::Late));
-    }
-    if shard.epoch(&agent_key) != Some(epoch) {
-        return Ok(nothing(Verdict::Stale));
-    }
-    if !row.is_pending() {
-        // Said again because the answer to the first time was lost.
-        return Ok(nothing(Verdict::Applied));
-    }
-    if !carries(&shard, &agent_key, id, epoch) {
-        return Ok(nothing(Verdict::Stale));
-    }
-    let after = end(batch, &mut shard, id, &row, CommandState::Acknowledged, now)?;
-    let mut changes = vec![change(id, &after, None)];
-    overtake(batch, &mut shard, &agent_key, (id, after.sequence, after.slot()), now, &mut changes)?;
-    Ok(Recorded { verdict: Verdict::Applied, changes })
-}
-
-fn failed(
-    batch: &mut Batch<'_>,
-    agent: &AgentId,
-    id: CommandId,
-    epoch: Epoch,
-    detail: &str,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    let Some(row) = own(batch, agent, id)? else {
-        return outcomes::failed(batch, agent, id, epoch, detail, now);
-    };
-    let agent_key = agent.key();
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent_key);
-    if row.state.is_terminal() {
-        return Ok(nothing(Verdict::Late));
-    }
-    if !row.is_pending() || !carries(&shard, &agent_key, id, epoch) {
-        return Ok(nothing(Verdict::Stale));
-    }
-    let after = Row { state: CommandState::Failed, at: now, detail: Some(detail.to_owned()), ..row.clone() };
-    batch.change_command(&mut shard, id, &row, &after)?;
-    Ok(Recorded { verdict: Verdict::Applied, changes: vec![change(id, &after, None)] })
-}
-
-fn by_receipt(
-    batch: &mut Batch<'_>,
-    agent: &AgentId,
-    receipt: &Receipt,
-    now: Timestamp,
-) -> Result<Recorded, StoreError> {
-    let Some(row) = own(batch, agent, receipt.id)? else {
-        return outcomes::receipt(batch, agent, receipt, now);
-    };
-    let agent_key = agent.key();
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent_key);
-    let Some(state) = receipt.state.command_state() else { return Ok(nothing(Verdict::Applied)) };
-    if row.state == state {
-        return Ok(nothing(Verdict::Applied));
-    }
-    if row.state.is_terminal() {
-        if row.late.as_ref() == Some(receipt) {
-            return Ok(nothing(Verdict::Late));
+    let outcome = row.outcome();
+    let standing = Standing::new(&shard, &agent_key, id, &outcome, row.is_pending());
+    let (verdict, after, arrived) = match judge(&said, &standing) {
+        Judgement::Nothing(verdict) => return Ok(nothing(verdict)),
+        Judgement::Late(receipt) => {
+            (Verdict::Late, Row { late: Some(receipt.clone()), ..row.clone() }, false)
         }
-        let after = Row { late: Some(receipt.clone()), ..row.clone() };
-        batch.change_command(&mut shard, receipt.id, &row, &after)?;
-        return Ok(Recorded { verdict: Verdict::Late, changes: vec![change(receipt.id, &after, None)] });
+        Judgement::Becomes { state, arrived } => {
+            (Verdict::Applied, Row { state, at: now, detail: said.detail(), ..row.clone() }, arrived)
+        }
+    };
+    batch.change_command(&mut shard, id, &row, &after)?;
+    let mut changes = vec![change(id, &after, None)];
+    if arrived {
+        overtake(batch, &mut shard, &agent_key, (id, after.sequence, after.slot()), now, &mut changes)?;
     }
-    let after = Row { state, at: now, detail: receipt.detail.clone(), ..row.clone() };
-    batch.change_command(&mut shard, receipt.id, &row, &after)?;
-    let mut changes = vec![change(receipt.id, &after, None)];
-    if row.is_pending() {
-        let arrived = (receipt.id, after.sequence, after.slot());
-        overtake(batch, &mut shard, &agent_key, arrived, now, &mut changes)?;
-    }
-    Ok(Recorded { verdict: Verdict::Applied, changes })
+    Ok(Recorded { verdict, changes })
 }
 
 fn cancel(

@@ -17,6 +17,14 @@ pub(in crate::store) struct Agent {
     pub(in crate::store) created: Timestamp,
 }
 
+impl Agent {
+    /// Tells whether the agent, and not another that had its id before, was there when something was given a sequence
+    /// number. No move changes since when it is in the root.
+    pub(in crate::store) fn existed_at(&self, sequence: u64) -> bool {
+        self.inside_since.first().is_some_and(|&since| sequence > since)
+    }
+}
+
 /// When an agent was seen: apart from [`Agent`], which is read whenever commands are handed out, because facts are
 /// large.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,15 +1,16 @@
 //! Receipts, cancelling, expiring, forgetting.
 
-use wakemq_protocol::{CommandState, ReceiptState};
+use wakemq_protocol::{CommandState, GroupPath, ReceiptState};
 
 use super::fixture::*;
-use crate::store::{Delivery, NewCommand, Transition, Verdict};
+use crate::store::{AdminOp, AdminOutcome, Delivery, NewCommand, Transition, Verdict};
 
 super::for_each_backend!(
     a_receipt_implies_the_acknowledgement,
     progress_changes_nothing,
     a_terminal_state_stays_and_what_comes_later_is_kept,
     a_receipt_of_another_agent_is_unknown,
+    what_was_for_a_former_agent_of_the_id_is_unknown,
     what_is_not_carried_is_cancelled_at_once,
     what_is_carried_is_cancelled_when_let_go,
     an_acknowledgement_beats_the_cancelling,
@@ -81,6 +82,42 @@ async fn a_receipt_of_another_agent_is_unknown(bench: &Bench) {
     let recorded = bench.record(Transition::Receipt { agent: agent("b"), receipt }, 1).await;
     assert_eq!(recorded.verdict, Verdict::Unknown);
     assert_eq!(bench.state(1).await, CommandState::Queued);
+}
+
+async fn what_was_for_a_former_agent_of_the_id_is_unknown(bench: &Bench) {
+    for number in 1..=2 {
+        bench.accept(new(number), 0).await;
+    }
+    let epoch = bench.claim(0).await;
+    bench.inbox(epoch, 0).await;
+    assert_eq!(bench.acknowledge(1, epoch, 1).await, Verdict::Applied);
+    let revoke = AdminOp::RevokeAgent { agent: agent("a"), scope: GroupPath::root() };
+    let AdminOutcome::Revoked { changes } = bench.admin(revoke, 2).await else { panic!("not revoked") };
+    assert_eq!(told(&changes), [(id(2), CommandState::Cancelled)]);
+    assert_eq!(bench.receive(1, ReceiptState::Done, 3).await.verdict, Verdict::Unknown, "nobody has the id");
+
+    assert_eq!(bench.admin(create("a", "g/h", 3), 4).await, AdminOutcome::Done);
+    let epoch = bench.claim(4).await;
+    for (number, state) in [(1, CommandState::Acknowledged), (2, CommandState::Cancelled)] {
+        let (agent, id, detail) = (agent("a"), id(number), "too large".to_owned());
+        assert_eq!(bench.acknowledge(number, epoch, 5).await, Verdict::Unknown);
+        let failed = bench.record(Transition::Failed { agent, id, epoch, detail }, 5).await;
+        assert_eq!(failed.verdict, Verdict::Unknown);
+        let received = bench.receive(number, ReceiptState::Done, 5).await;
+        assert_eq!((received.verdict, received.changes.len()), (Verdict::Unknown, 0));
+        let outcome = bench.outcome(number).await;
+        assert_eq!((outcome.state, outcome.late), (state, None), "it stays what it was for the former one");
+    }
+    bench.accept(new(3), 6).await;
+    assert_eq!(bench.inbox(epoch, 6).await, [id(3)]);
+    bench.admin(move_to("a", "x"), 7).await;
+    assert_eq!(bench.acknowledge(3, epoch, 8).await, Verdict::Applied);
+    bench.admin(move_to("a", "g"), 9).await;
+    assert_eq!(
+        bench.receive(3, ReceiptState::Done, 10).await.verdict,
+        Verdict::Applied,
+        "moves change nothing"
+    );
 }
 
 async fn what_is_not_carried_is_cancelled_at_once(bench: &Bench) {

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use wakemq_protocol::limits::PENDING_MAX;
-use wakemq_protocol::{CommandState, Outcome, Priority, ReceiptState};
+use wakemq_protocol::{CommandState, GroupPath, Outcome, Priority, ReceiptState};
 
 use super::fixture::*;
-use crate::store::{Change, Delivery, Epoch, NewCommand, Submitted, Transition, Verdict};
+use crate::store::{
+    AdminOp, AdminOutcome, Change, Delivery, Epoch, NewCommand, Submitted, Transition, Verdict,
+};
 
 /// What somebody does; numbers name commands, in the order of their submission.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ enum Act {
     Receive(u64, u8),
     Cancel(u64),
     Release,
+    Recreate,
     Sweep(usize),
     Wait(i64),
 }
@@ -42,6 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (which.clone(), 0..4u8).prop_map(|(number, state)| Act::Receive(number, state)),
         2 => which.prop_map(Act::Cancel),
         1 => Just(Act::Release),
+        1 => Just(Act::Recreate),
         1 => (1..4usize).prop_map(Act::Sweep),
         2 => (1..80i64).prop_map(Act::Wait),
     ]
@@ -55,6 +59,8 @@ struct Model {
     epoch: Option<Epoch>,
     stale: Option<Epoch>,
     carried: HashSet<u64>,
+    /// The last command for a former agent of the id.
+    former: u64,
 }
 
 impl Model {
@@ -132,6 +138,7 @@ impl Model {
                 };
                 let recorded = bench.record(transition, self.now).await;
                 assert_eq!(recorded.verdict == Verdict::Applied, carried);
+                assert_eq!(recorded.verdict == Verdict::Unknown, number <= self.former);
                 self.told(&recorded.changes);
             }
             Act::Receive(index, state) => {
@@ -139,6 +146,8 @@ impl Model {
                 let states =
                     [ReceiptState::Progress, ReceiptState::Done, ReceiptState::Failed, ReceiptState::Refused];
                 let recorded = bench.receive(number, states[usize::from(state)], self.now).await;
+                assert_eq!(recorded.verdict == Verdict::Unknown, number <= self.former);
+                assert!(number > self.former || recorded.changes.is_empty());
                 self.told(&recorded.changes);
             }
             Act::Cancel(index) => {
@@ -154,6 +163,16 @@ impl Model {
                 self.carried.clear();
                 let recorded = bench.release(epoch, self.now).await;
                 self.told(&recorded.changes);
+            }
+            Act::Recreate => {
+                self.stale = self.epoch.take().or(self.stale);
+                self.carried.clear();
+                self.former = self.submitted.len() as u64;
+                let revoke = AdminOp::RevokeAgent { agent: agent("a"), scope: GroupPath::root() };
+                let revoked = bench.admin(revoke, self.now).await;
+                let AdminOutcome::Revoked { changes } = revoked else { panic!("not revoked: {revoked:?}") };
+                self.told(&changes);
+                assert_eq!(bench.admin(create("a", "g/h", 1), self.now).await, AdminOutcome::Done);
             }
             Act::Sweep(max) => {
                 let recorded = bench.sweep(max, self.now).await;
@@ -204,6 +223,7 @@ impl Model {
         let counts = self.epoch == Some(epoch) && self.carried.contains(&number);
         let transition = Transition::Acknowledged { agent: agent("a"), id: id(number), epoch };
         let recorded = bench.record(transition, self.now).await;
+        assert_eq!(recorded.verdict == Verdict::Unknown, number <= self.former);
         assert_eq!(
             told(&recorded.changes).first() == Some(&(id(number), CommandState::Acknowledged)),
             counts
