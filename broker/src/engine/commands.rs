@@ -74,14 +74,33 @@ impl Engine {
                 Err(refusal) => Err(refusal),
                 Ok(prepared) => {
                     let result = results.next().ok_or_else(|| missing("a submission"))?;
-                    self.reply(prepared, result, mailbox, now, &mut refusals)?
+                    self.reply(prepared, result, mailbox, now, &mut refusals)
                 }
             });
         }
-        if !refusals.is_empty() {
-            self.store.submit(refusals, now).await?;
-        }
+        self.record_refusals(refusals, now).await?;
         Ok(replies)
+    }
+
+    /// Records what was refused and whose publisher cannot be told, and tells of it as of any other command.
+    async fn record_refusals(&self, mut refusals: Vec<NewCommand>, now: Timestamp) -> Result<(), StoreError> {
+        while !refusals.is_empty() {
+            let results = self.store.submit(refusals.clone(), now).await?;
+            let mut again = Vec::new();
+            for (mut refused, result) in refusals.into_iter().zip(results) {
+                if matches!(result, Submitted::Conflict) {
+                    // Its id is taken, perhaps by one that was refused a moment ago.
+                    refused.id = new_command_id(now).map_err(|error| StoreError::Io(error.to_string()))?;
+                    again.push(refused);
+                } else {
+                    self.settle(refused, result, now).map_err(|error| {
+                        StoreError::Damaged(format!("a refusal was not recorded: {error}"))
+                    })?;
+                }
+            }
+            refusals = again;
+        }
+        Ok(())
     }
 
     /// Accepts one submission that did not come over MQTT, and shows the command.
@@ -189,13 +208,13 @@ impl Engine {
         mailbox: &Arc<Mailbox>,
         now: Timestamp,
         refusals: &mut Vec<NewCommand>,
-    ) -> Result<Reply, StoreError> {
+    ) -> Reply {
         let Prepared { command, bound, record_refusal } = prepared;
         let id = command.id;
         let copy = record_refusal.then(|| command.clone());
         let accepted = matches!(result, Submitted::Accepted { .. });
         let error = match self.settle(command, result, now) {
-            Ok(()) if bound || !accepted => return Ok(Ok(())),
+            Ok(()) if bound || !accepted => return Ok(()),
             Ok(()) => {
                 self.metrics.submissions_refused.of(SubmissionRefused::Unfollowed).inc();
                 EngineError::Full("accepted, but too many commands are followed at the moment".to_owned())
@@ -206,12 +225,9 @@ impl Engine {
         let to_record = !accepted && !matches!(error, EngineError::NotAllowed(_));
         if let Some(mut refused) = copy.filter(|_| to_record) {
             refused.delivery = Delivery::Refused(error.to_string());
-            if matches!(error, EngineError::IdConflict(_)) {
-                refused.id = new_command_id(now).map_err(|error| StoreError::Io(error.to_string()))?;
-            }
             refusals.push(refused);
         }
-        Ok(Err(Refusal::new(reason(&error), error.to_string())))
+        Err(Refusal::new(reason(&error), error.to_string()))
     }
 
     /// Does all that follows from what the store said of a command.
@@ -223,7 +239,9 @@ impl Engine {
         match result {
             Submitted::Accepted { news, group, changes } => {
                 self.metrics.count_news(&news);
-                if matches!(command.target, Target::Group(_)) {
+                // Who was refused has done nothing.
+                let is_refused = matches!(command.delivery, Delivery::Refused(_));
+                if matches!(command.target, Target::Group(_)) && !is_refused {
                     self.metrics.audit_lines.inc();
                 }
                 tracing::debug!(command = %id, target = ?command.target, "accepted");

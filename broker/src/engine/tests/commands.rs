@@ -1,9 +1,10 @@
 //! Submissions over MQTT.
 
 use wakemq_core::packet::ReasonCode;
-use wakemq_protocol::CommandState;
+use wakemq_protocol::{CommandState, SlotChoice};
 
 use super::*;
+use crate::metrics::GroupChange;
 
 #[tokio::test]
 async fn what_is_refused_is_recorded_where_the_publisher_cannot_be_told() {
@@ -18,6 +19,57 @@ async fn what_is_refused_is_recorded_where_the_publisher_cannot_be_told() {
     let view = it.engine.command(&admin, id(2), None, 0).await.unwrap();
     assert_eq!(view.outcomes[0].state, CommandState::Refused);
     assert_eq!(view.outcomes[0].detail.as_deref(), Some("there is no agent nobody"));
+}
+
+#[tokio::test]
+async fn what_is_recorded_as_refused_is_told_and_counted_as_that() {
+    let it = Bench::with(&["one:a/paris"]).await;
+    let mailbox = it.publisher("admin");
+    let old = |request: SubmitRequest| SubmitRequest { record_refusal: true, ..request };
+    let submit = async |batch| it.engine.submit(&it.operator("admin"), &mailbox, batch).await.unwrap();
+    let one = || Target::Agent(agent("one"));
+    let never = |number| {
+        let submission = Submission { slot: SlotChoice::Never, ..Submission::new(Kind::Wake) };
+        SubmitRequest {
+            submission: Ok(Submission { id: Some(id(number)), ..submission }),
+            ..wake(number, one())
+        }
+    };
+    let replies = submit((1..=100).map(never).collect()).await;
+    assert!(replies.iter().all(Result::is_ok));
+    it.told();
+    let refused = &it.engine.metrics.command_changes.of(CommandState::Refused);
+    let told = || -> Vec<_> {
+        let told = it.told().into_iter();
+        let of = |event: &Value| {
+            assert_eq!(event["event"], "command");
+            let update = &event["update"];
+            (update["id"].as_str().unwrap().to_owned(), update["state"].as_str().unwrap().to_owned())
+        };
+        told.map(|event| of(&event)).collect()
+    };
+    let said = |number: u64| (id(number).to_string(), "refused".to_owned());
+
+    // One too many, twice; and another one under its id.
+    let another = old(wake(101, Target::Agent(agent("nobody"))));
+    assert!(submit(vec![old(never(101)), old(never(101)), another]).await.iter().all(Result::is_err));
+    let heard = told();
+    assert_eq!((&heard[0], heard.len(), refused.get()), (&said(101), 2, 2), "{heard:?}");
+    assert_ne!(heard[1].0, said(101).0, "the id was taken by then");
+    // It comes again, because its publisher did not see the PUBACK.
+    assert!(submit(vec![old(never(101))]).await[0].is_ok());
+    assert_eq!((told().len(), refused.get()), (0, 2));
+    // An id that was taken all along.
+    assert!(submit(vec![old(wake(1, one()))]).await[0].is_err());
+    let heard = told();
+    assert_eq!((heard.len(), &*heard[0].1, refused.get()), (1, "refused", 3));
+    assert_ne!(heard[0].0, id(1).to_string());
+    // A group that does not exist: nobody has done anything.
+    let lines = it.engine.metrics.audit_lines.get();
+    assert!(submit(vec![old(wake(102, Target::Group(group("nowhere"))))]).await[0].is_err());
+    assert_eq!(told(), [said(102)]);
+    assert_eq!(it.engine.metrics.group_command_changes.of(GroupChange::Refused).get(), 1);
+    assert_eq!(it.engine.metrics.audit_lines.get(), lines);
 }
 
 #[tokio::test]
