@@ -173,7 +173,7 @@ pub struct GroupUpdate {
     pub group: GroupPath,
     /// What it is for an agent of which nothing else is known, `queued` while it is live.
     pub state: CommandState,
-    /// When these were counted.
+    /// When these were counted, which may be long after the last change.
     pub at: Timestamp,
     /// How many agents are in each state.
     pub counts: Counts,

@@ -50,7 +50,7 @@ pub struct CommandView {
     /// For a group: what it is for an agent of which nothing else is known, `queued` while it is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<CommandState>,
-    /// For a group: how many agents are in each state.
+    /// For a group: how many agents are in each state, counted for this answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// What became of it, by agent; for a group those of whom something is known, in order of their ids.

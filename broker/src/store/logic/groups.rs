@@ -128,7 +128,9 @@ fn refusal(batch: &Batch<'_>, group: &GroupPath, now: Timestamp) -> Result<Optio
     let operators = operators::page(batch, None, group, 1)?;
     let why = if group.is_root() {
         "the root is always in use".to_owned()
-    } else if node.agents > 0 {
+    } else if node.agents == 1 {
+        "1 agent is in it or below it".to_owned()
+    } else if node.agents > 1 {
         format!("{} agents are in it or below it", node.agents)
     } else if let Some(operator) = operators.first() {
         format!("operator {} is limited to {}", operator.name, operator.group)
