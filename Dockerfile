@@ -4,7 +4,7 @@
 #   docker run --publish 8883:8883 --publish 443:443 --volume wakemq:/var/lib/wakemq wakemq \
 #       run --data /var/lib/wakemq --init-if-missing --host wake.example.com
 
-FROM docker.io/library/rust:1-slim-bookworm AS build
+FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --package wakemq-broker --package wakemq-agent --package wakemq-publisher \
@@ -12,7 +12,7 @@ RUN cargo build --locked --release --package wakemq-broker --package wakemq-agen
     && strip target/release/wakemqd target/release/wakemq-agent target/release/wakemq
 
 # The same Debian as above, for its libc. Not an image without a shell: the agent runs its handlers by one.
-FROM docker.io/library/debian:bookworm-slim
+FROM debian:bookworm-slim
 # For brokers whose certificate is a public one.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/wakemqd /src/target/release/wakemq-agent /src/target/release/wakemq /usr/local/bin/
