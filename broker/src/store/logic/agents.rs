@@ -1,5 +1,6 @@
 //! Agents: how they come, move and go, and what is read of them.
 
+use parking_lot::MutexGuard;
 use serde_json::json;
 use wakemq_protocol::{AgentId, CommandState, Facts, GroupPath, SecretHash, Timestamp};
 
@@ -66,6 +67,18 @@ fn own_pending(
     Ok(pending)
 }
 
+/// Locks the claims of an agent and reads it; `None` if there is no such agent in the subtree.
+fn locked<'a>(
+    batch: &Batch<'a>,
+    agent: &AgentId,
+    scope: &GroupPath,
+) -> Result<Option<(MutexGuard<'a, Shard>, Agent)>, StoreError> {
+    let agent_key = agent.key();
+    let shard = batch.claims.shard(&agent_key);
+    let row = rows::agent(batch, &agent_key)?.filter(|row| scope.contains(&row.group));
+    Ok(row.map(|row| (shard, row)))
+}
+
 pub(super) fn revoke(
     batch: &mut Batch<'_>,
     agent: &AgentId,
@@ -73,11 +86,8 @@ pub(super) fn revoke(
     actor: Option<&Actor>,
     now: Timestamp,
 ) -> Result<AdminOutcome, StoreError> {
-    let agent_key = agent.key();
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent_key);
-    let row = rows::agent(batch, &agent_key)?.filter(|row| scope.contains(&row.group));
-    let Some(row) = row else { return Ok(AdminOutcome::Unknown) };
+    let Some((mut shard, row)) = locked(batch, agent, scope)? else { return Ok(AdminOutcome::Unknown) };
+    let agent_key = row.agent.key();
     let mut changes = Vec::new();
     for (id, command) in own_pending(batch, &shard, &agent_key)? {
         let ended = end(batch, &mut shard, id, &command, CommandState::Cancelled, now)?;
@@ -111,11 +121,8 @@ pub(super) fn move_to(
     actor: Option<&Actor>,
     now: Timestamp,
 ) -> Result<AdminOutcome, StoreError> {
-    let agent_key = agent.key();
-    let claims = batch.claims;
-    let mut shard = claims.shard(&agent_key);
-    let row = rows::agent(batch, &agent_key)?.filter(|row| scope.contains(&row.group));
-    let Some(row) = row else { return Ok(AdminOutcome::Unknown) };
+    let Some((mut shard, row)) = locked(batch, agent, scope)? else { return Ok(AdminOutcome::Unknown) };
+    let agent_key = row.agent.key();
     let from = row.group.clone();
     if from == *to {
         return Ok(AdminOutcome::Moved { from, changes: Vec::new() });

@@ -16,6 +16,7 @@ mod race;
 mod records;
 mod slots;
 mod submit;
+mod walk;
 
 /// Makes a test of each function, once for each backend.
 macro_rules! for_each_backend {

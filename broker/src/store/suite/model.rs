@@ -7,6 +7,7 @@ use wakemq_protocol::limits::PENDING_MAX;
 use wakemq_protocol::{CommandState, GroupPath, Outcome, Priority, ReceiptState};
 
 use super::fixture::*;
+use super::walk::{Walker, walk};
 use crate::store::{
     AdminOp, AdminOutcome, Change, Delivery, Epoch, NewCommand, Submitted, Transition, Verdict,
 };
@@ -96,6 +97,62 @@ impl Model {
         }
     }
 
+    /// What the store tells of a command, given what it last told of it unasked.
+    fn seen(&self, number: u64, told: &Outcome) -> CommandState {
+        if self.carried.contains(&number) { CommandState::Sent } else { told.state }
+    }
+
+    async fn submit(&mut self, bench: &Bench, shape: impl FnOnce(NewCommand) -> NewCommand, ttl: i64) {
+        let number = self.submitted.len() as u64 + 1;
+        let command = shape(NewCommand { expires: at(self.now + ttl), ..new(number) });
+        let (outcome, changes) = accepted(bench.submit(command.clone(), self.now).await);
+        if outcome.state == CommandState::Sent {
+            self.carried.insert(number);
+        }
+        self.submitted.push((command, outcome));
+        self.told(&changes);
+    }
+
+    async fn take(&mut self, bench: &Bench, max: usize) {
+        let Some(epoch) = self.epoch else { return };
+        let page = bench.store.inbox(&agent("a"), epoch, max, at(self.now)).await.unwrap();
+        assert!(!page.stale && page.commands.len() <= max);
+        let ranks: Vec<_> = page.commands.iter().map(|command| std::cmp::Reverse(command.priority)).collect();
+        assert!(ranks.is_sorted(), "not in order of priority");
+        for command in page.commands {
+            let number =
+                1 + self.submitted.iter().position(|(known, _)| known.id == command.id).unwrap() as u64;
+            assert_eq!(
+                self.submitted[number as usize - 1].1.state,
+                CommandState::Queued,
+                "{number} is not queued"
+            );
+            assert!(self.carried.insert(number), "{number} was given twice");
+            assert!(command.ttl > 0, "{number} had expired");
+        }
+    }
+
+    async fn acknowledge(&mut self, bench: &Bench, index: u64, epoch: Option<Epoch>) {
+        let (Some(number), Some(epoch)) = (self.number(index), epoch) else { return };
+        let counts = self.epoch == Some(epoch) && self.carried.contains(&number);
+        let transition = Transition::Acknowledged { agent: agent("a"), id: id(number), epoch };
+        let recorded = bench.record(transition, self.now).await;
+        assert_eq!(recorded.verdict == Verdict::Unknown, number <= self.former);
+        assert_eq!(
+            told(&recorded.changes).first() == Some(&(id(number), CommandState::Acknowledged)),
+            counts
+        );
+        self.told(&recorded.changes);
+    }
+}
+
+impl Walker for Model {
+    type Act = Act;
+
+    async fn begin(_: &Bench) -> Self {
+        Self::default()
+    }
+
     async fn step(&mut self, bench: &Bench, act: &Act) {
         match *act {
             Act::Submit { slot, priority, ttl } => {
@@ -183,55 +240,6 @@ impl Model {
         }
     }
 
-    /// What the store tells of a command, given what it last told of it unasked.
-    fn seen(&self, number: u64, told: &Outcome) -> CommandState {
-        if self.carried.contains(&number) { CommandState::Sent } else { told.state }
-    }
-
-    async fn submit(&mut self, bench: &Bench, shape: impl FnOnce(NewCommand) -> NewCommand, ttl: i64) {
-        let number = self.submitted.len() as u64 + 1;
-        let command = shape(NewCommand { expires: at(self.now + ttl), ..new(number) });
-        let (outcome, changes) = accepted(bench.submit(command.clone(), self.now).await);
-        if outcome.state == CommandState::Sent {
-            self.carried.insert(number);
-        }
-        self.submitted.push((command, outcome));
-        self.told(&changes);
-    }
-
-    async fn take(&mut self, bench: &Bench, max: usize) {
-        let Some(epoch) = self.epoch else { return };
-        let page = bench.store.inbox(&agent("a"), epoch, max, at(self.now)).await.unwrap();
-        assert!(!page.stale && page.commands.len() <= max);
-        let ranks: Vec<_> = page.commands.iter().map(|command| std::cmp::Reverse(command.priority)).collect();
-        assert!(ranks.is_sorted(), "not in order of priority");
-        for command in page.commands {
-            let number =
-                1 + self.submitted.iter().position(|(known, _)| known.id == command.id).unwrap() as u64;
-            assert_eq!(
-                self.submitted[number as usize - 1].1.state,
-                CommandState::Queued,
-                "{number} is not queued"
-            );
-            assert!(self.carried.insert(number), "{number} was given twice");
-            assert!(command.ttl > 0, "{number} had expired");
-        }
-    }
-
-    async fn acknowledge(&mut self, bench: &Bench, index: u64, epoch: Option<Epoch>) {
-        let (Some(number), Some(epoch)) = (self.number(index), epoch) else { return };
-        let counts = self.epoch == Some(epoch) && self.carried.contains(&number);
-        let transition = Transition::Acknowledged { agent: agent("a"), id: id(number), epoch };
-        let recorded = bench.record(transition, self.now).await;
-        assert_eq!(recorded.verdict == Verdict::Unknown, number <= self.former);
-        assert_eq!(
-            told(&recorded.changes).first() == Some(&(id(number), CommandState::Acknowledged)),
-            counts
-        );
-        self.told(&recorded.changes);
-    }
-
-    /// What must hold at any time.
     async fn check(&self, bench: &Bench) {
         let mut pending = 0;
         let mut queued_of_slot: HashMap<_, u64> = HashMap::new();
@@ -257,27 +265,12 @@ impl Model {
     }
 }
 
-fn run(acts: &[Act], on_disk: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let bench = if on_disk { Bench::on_disk().await } else { Bench::in_memory().await };
-        let mut model = Model::default();
-        for act in acts {
-            model.step(&bench, act).await;
-            if !on_disk {
-                model.check(&bench).await;
-            }
-        }
-        model.check(&bench).await;
-    });
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_steps_in_memory(acts in proptest::collection::vec(act(), 1..80)) {
-        run(&acts, false);
+        walk::<Model>(&acts, false);
     }
 }
 
@@ -286,6 +279,6 @@ proptest! {
 
     #[test]
     fn random_steps_on_disk(acts in proptest::collection::vec(act(), 1..80)) {
-        run(&acts, true);
+        walk::<Model>(&acts, true);
     }
 }

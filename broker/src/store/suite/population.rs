@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use wakemq_protocol::{CommandId, CommandState, Counts, GroupPath, ReceiptState};
 
 use super::fixture::*;
+use super::walk::{Walker, walk};
 use crate::store::{AdminOp, AdminOutcome, Change, Epoch, NewCommand, Submitted, Transition, Verdict};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -110,57 +111,6 @@ fn split(changes: &[Change]) -> (Told, Told) {
 }
 
 impl Model {
-    async fn step(&mut self, bench: &Bench, act: &Act) {
-        match *act {
-            Act::Create(who, path) => self.create(bench, NAMES[who], GROUPS[path]).await,
-            Act::Move(who, path) => self.move_to(bench, NAMES[who], GROUPS[path]).await,
-            Act::Revoke(who) => self.revoke(bench, NAMES[who]).await,
-            Act::Submit { path, slot, ttl } => self.submit(bench, GROUPS[path], slot, ttl).await,
-            Act::Claim(who) => {
-                let Some(life) = self.agents.get(NAMES[who]) else { return };
-                let expected = self.let_go_of(life.number, &life.carried.clone());
-                let claim = bench.store.claim(&agent(NAMES[who]), "node", at(self.now)).await.unwrap();
-                assert_eq!(split(&claim.changes), (expected, Vec::new()));
-                let life = self.agents.get_mut(NAMES[who]).unwrap();
-                life.carried.clear();
-                life.epoch = Some(claim.epoch);
-            }
-            Act::Take(who, max) => self.take(bench, NAMES[who], max).await,
-            Act::Acknowledge(who, which) => self.acknowledge(bench, NAMES[who], which).await,
-            Act::Done(who, which) => self.done(bench, NAMES[who], which).await,
-            Act::Cancel(which) => {
-                let Some(record) = self.records.get_mut(which) else { return };
-                let is_live = record.state == CommandState::Queued;
-                let recorded = bench.cancel(number(which), self.now).await;
-                assert_eq!(recorded.verdict == Verdict::Applied, is_live);
-                if is_live {
-                    record.state = CommandState::Cancelled;
-                }
-            }
-            Act::Release(who) => {
-                let Some(life) = self.agents.get_mut(NAMES[who]) else { return };
-                let Some(epoch) = life.epoch.take() else { return };
-                let (number, carried) = (life.number, std::mem::take(&mut life.carried));
-                let expected = self.let_go_of(number, &carried);
-                let release = Transition::Release { agent: agent(NAMES[who]), epoch };
-                let recorded = bench.record(release, self.now).await;
-                assert_eq!(split(&recorded.changes), (expected, Vec::new()));
-            }
-            Act::Sweep => {
-                let mut expected = Vec::new();
-                for (index, record) in self.records.iter_mut().enumerate() {
-                    if record.state == CommandState::Queued && record.expires <= self.now {
-                        record.state = CommandState::Expired;
-                        expected.push((id(number(index)), CommandState::Expired));
-                    }
-                }
-                let swept = bench.sweep(1000, self.now).await;
-                assert_eq!(split(&swept.changes), (Vec::new(), expected));
-            }
-            Act::Wait(secs) => self.now += secs,
-        }
-    }
-
     async fn create(&mut self, bench: &Bench, name: &'static str, path: &str) {
         let secret = self.lives as u8 + 1;
         let expected = if self.agents.contains_key(name) { AdminOutcome::Exists } else { AdminOutcome::Done };
@@ -368,8 +318,69 @@ impl Model {
             None => assert_eq!(recorded.verdict, Verdict::Unknown),
         }
     }
+}
 
-    /// What must hold at any time.
+impl Walker for Model {
+    type Act = Act;
+
+    async fn begin(bench: &Bench) -> Self {
+        for name in ["a", "b"] {
+            bench.admin(AdminOp::RevokeAgent { agent: agent(name), scope: GroupPath::root() }, 0).await;
+        }
+        Self::default()
+    }
+
+    async fn step(&mut self, bench: &Bench, act: &Act) {
+        match *act {
+            Act::Create(who, path) => self.create(bench, NAMES[who], GROUPS[path]).await,
+            Act::Move(who, path) => self.move_to(bench, NAMES[who], GROUPS[path]).await,
+            Act::Revoke(who) => self.revoke(bench, NAMES[who]).await,
+            Act::Submit { path, slot, ttl } => self.submit(bench, GROUPS[path], slot, ttl).await,
+            Act::Claim(who) => {
+                let Some(life) = self.agents.get(NAMES[who]) else { return };
+                let expected = self.let_go_of(life.number, &life.carried.clone());
+                let claim = bench.store.claim(&agent(NAMES[who]), "node", at(self.now)).await.unwrap();
+                assert_eq!(split(&claim.changes), (expected, Vec::new()));
+                let life = self.agents.get_mut(NAMES[who]).unwrap();
+                life.carried.clear();
+                life.epoch = Some(claim.epoch);
+            }
+            Act::Take(who, max) => self.take(bench, NAMES[who], max).await,
+            Act::Acknowledge(who, which) => self.acknowledge(bench, NAMES[who], which).await,
+            Act::Done(who, which) => self.done(bench, NAMES[who], which).await,
+            Act::Cancel(which) => {
+                let Some(record) = self.records.get_mut(which) else { return };
+                let is_live = record.state == CommandState::Queued;
+                let recorded = bench.cancel(number(which), self.now).await;
+                assert_eq!(recorded.verdict == Verdict::Applied, is_live);
+                if is_live {
+                    record.state = CommandState::Cancelled;
+                }
+            }
+            Act::Release(who) => {
+                let Some(life) = self.agents.get_mut(NAMES[who]) else { return };
+                let Some(epoch) = life.epoch.take() else { return };
+                let (number, carried) = (life.number, std::mem::take(&mut life.carried));
+                let expected = self.let_go_of(number, &carried);
+                let release = Transition::Release { agent: agent(NAMES[who]), epoch };
+                let recorded = bench.record(release, self.now).await;
+                assert_eq!(split(&recorded.changes), (expected, Vec::new()));
+            }
+            Act::Sweep => {
+                let mut expected = Vec::new();
+                for (index, record) in self.records.iter_mut().enumerate() {
+                    if record.state == CommandState::Queued && record.expires <= self.now {
+                        record.state = CommandState::Expired;
+                        expected.push((id(number(index)), CommandState::Expired));
+                    }
+                }
+                let swept = bench.sweep(1000, self.now).await;
+                assert_eq!(split(&swept.changes), (Vec::new(), expected));
+            }
+            Act::Wait(secs) => self.now += secs,
+        }
+    }
+
     async fn check(&self, bench: &Bench) {
         for (index, record) in self.records.iter().enumerate() {
             let mut expected = Counts::default();
@@ -393,30 +404,12 @@ impl Model {
     }
 }
 
-fn run(acts: &[Act], on_disk: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let bench = if on_disk { Bench::on_disk().await } else { Bench::in_memory().await };
-        for name in ["a", "b"] {
-            bench.admin(AdminOp::RevokeAgent { agent: agent(name), scope: GroupPath::root() }, 0).await;
-        }
-        let mut model = Model::default();
-        for act in acts {
-            model.step(&bench, act).await;
-            if !on_disk {
-                model.check(&bench).await;
-            }
-        }
-        model.check(&bench).await;
-    });
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_steps_in_memory(acts in proptest::collection::vec(act(), 1..100)) {
-        run(&acts, false);
+        walk::<Model>(&acts, false);
     }
 }
 
@@ -425,6 +418,6 @@ proptest! {
 
     #[test]
     fn random_steps_on_disk(acts in proptest::collection::vec(act(), 1..80)) {
-        run(&acts, true);
+        walk::<Model>(&acts, true);
     }
 }
