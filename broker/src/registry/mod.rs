@@ -4,211 +4,22 @@
 //! lock: a connection that was taken over never removes its successor.
 
 mod groups;
+mod mailbox;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 
 use groups::{Groups, Node};
 use parking_lot::Mutex;
-use wakemq_core::{CloneVerdict, Clones, End, Instance, Response, packet::ReasonCode};
-use wakemq_protocol::{AgentId, Command, GroupPath, OperatorName};
+use wakemq_core::{CloneVerdict, Clones, End, Instance, packet::ReasonCode};
+use wakemq_protocol::{AgentId, GroupPath, OperatorName};
 
-use crate::bus::Frame;
 use crate::store::Epoch;
 
-/// Most letters that wait in one mailbox; one more ends the connection.
-const LETTERS_MAX: usize = 10_000;
-
-/// Numbers the connections of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub NonZeroU64);
-
-/// Most events that wait in one mailbox; more are dropped with a count.
-const EVENTS_MAX: usize = 1_000;
-/// Most bytes of events that wait in one mailbox.
-const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Something for one connection that cannot wait in the store.
-#[derive(Debug)]
-pub enum Letter {
-    /// A command with time to live 0, for an agent.
-    Live {
-        /// The claim that carries it: it has ended with any other.
-        epoch: Epoch,
-        /// The command.
-        command: Command,
-    },
-    /// A change of state, for an operator.
-    Response {
-        /// Where it wants to be told.
-        response: Arc<Response>,
-        /// What it is told.
-        payload: Vec<u8>,
-    },
-    /// Something that happened, for an operator that follows it.
-    Event {
-        /// What.
-        event: Frame,
-        /// How many the operator may have missed before it.
-        lost: u64,
-    },
-}
-
-/// What was in a mailbox.
-#[derive(Debug, Default)]
-pub struct Mail {
-    /// The agent's inbox may hold something new.
-    pub inbox_changed: bool,
-    /// The connection's timer has fired.
-    pub timer: bool,
-    /// The operator may not do what it might before, or more.
-    pub rights_changed: bool,
-    /// The connection is to end.
-    pub evicted: Option<End>,
-    /// Letters in the order in which they came.
-    pub letters: Vec<Letter>,
-}
-
-#[derive(Debug, Default)]
-struct Inside {
-    waker: Option<Waker>,
-    letters: Vec<Letter>,
-    evicted: Option<Box<End>>,
-    inbox_changed: bool,
-    timer: bool,
-    rights_changed: bool,
-    closed: bool,
-    /// Only an operator has one.
-    events: Option<Box<EventsInside>>,
-}
-
-/// What is known of the events among the letters.
-#[derive(Debug, Default)]
-struct EventsInside {
-    count: usize,
-    bytes: usize,
-    /// How many were dropped since the last that found room.
-    lost: u64,
-}
-
-/// Where the rest of the broker leaves what a connection's task is to see.
-#[derive(Debug)]
-pub struct Mailbox {
-    id: ConnectionId,
-    address: SocketAddr,
-    inside: Mutex<Inside>,
-}
-
-impl Mailbox {
-    /// Returns the connection's number.
-    pub fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// Returns the peer's address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Says that the agent's inbox may hold something new.
-    pub fn inbox_changed(&self) {
-        self.leave(|inside| inside.inbox_changed = true);
-    }
-
-    /// Says that the connection's timer has fired.
-    pub fn timer_fired(&self) {
-        self.leave(|inside| inside.timer = true);
-    }
-
-    /// Says that the operator's rights are not what they were.
-    pub fn rights_changed(&self) {
-        self.leave(|inside| inside.rights_changed = true);
-    }
-
-    /// Asks the connection to end; of several reasons the first counts.
-    pub fn evict(&self, end: End) {
-        self.leave(|inside| {
-            inside.evicted.get_or_insert_with(|| Box::new(end));
-        });
-    }
-
-    /// Leaves a letter. Returns `false` if the connection has ended. One letter too many ends it.
-    pub fn post(&self, letter: Letter) -> bool {
-        self.leave(|inside| {
-            let events = inside.events.as_ref().map_or(0, |events| events.count);
-            if inside.letters.len() - events < LETTERS_MAX {
-                inside.letters.push(letter);
-            } else {
-                let text = "more is waiting for this connection than it reads";
-                inside.evicted.get_or_insert_with(|| Box::new(End::new(ReasonCode::QuotaExceeded, text)));
-            }
-        })
-    }
-
-    /// Leaves an event, before which `lost` are missing. Returns `false` if the connection has ended. One that finds
-    /// no room is dropped and counts as missing before the next.
-    pub fn post_event(&self, event: Frame, lost: u64) -> bool {
-        self.leave(|inside| {
-            let waiting = inside.events.get_or_insert_default();
-            let lost = waiting.lost.saturating_add(lost);
-            if waiting.count >= EVENTS_MAX || waiting.bytes + event.size() > EVENT_BYTES_MAX {
-                waiting.lost = lost.saturating_add(1);
-                return;
-            }
-            waiting.lost = 0;
-            waiting.count += 1;
-            waiting.bytes += event.size();
-            inside.letters.push(Letter::Event { event, lost });
-        })
-    }
-
-    /// Takes everything out, or waits for something to come; one task at a time.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Mail> {
-        let mut inside = self.inside.lock();
-        let nothing = !inside.inbox_changed && !inside.timer && !inside.rights_changed;
-        if nothing && inside.evicted.is_none() && inside.letters.is_empty() {
-            if !inside.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                inside.waker = Some(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        if let Some(events) = &mut inside.events {
-            (events.count, events.bytes) = (0, 0);
-        }
-        Poll::Ready(Mail {
-            inbox_changed: std::mem::take(&mut inside.inbox_changed),
-            timer: std::mem::take(&mut inside.timer),
-            rights_changed: std::mem::take(&mut inside.rights_changed),
-            evicted: inside.evicted.take().map(|end| *end),
-            letters: std::mem::take(&mut inside.letters),
-        })
-    }
-
-    /// Puts something in and wakes the connection's task. Returns `false` if the connection has ended.
-    fn leave(&self, put: impl FnOnce(&mut Inside)) -> bool {
-        let waker = {
-            let mut inside = self.inside.lock();
-            if inside.closed {
-                return false;
-            }
-            put(&mut inside);
-            inside.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
-    }
-
-    fn close(&self) {
-        let mut inside = self.inside.lock();
-        *inside = Inside { closed: true, ..Inside::default() };
-    }
-}
+pub use mailbox::{ConnectionId, Letter, Mail, Mailbox};
 
 #[derive(Debug)]
 struct Present {
@@ -287,7 +98,7 @@ impl Registry {
     pub fn open(&self, address: SocketAddr) -> Arc<Mailbox> {
         let number = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ConnectionId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN));
-        let mailbox = Arc::new(Mailbox { id, address, inside: Mutex::default() });
+        let mailbox = Arc::new(Mailbox::new(id, address));
         self.connections.lock().insert(id, mailbox.clone());
         mailbox
     }
@@ -295,7 +106,7 @@ impl Registry {
     /// Closes a mailbox: nothing reaches it any more.
     pub fn close(&self, mailbox: &Mailbox) {
         mailbox.close();
-        self.connections.lock().remove(&mailbox.id);
+        self.connections.lock().remove(&mailbox.id());
     }
 
     /// Makes a connection the agent's own; the former one, if there is one, is asked to end.
@@ -311,8 +122,8 @@ impl Registry {
         let mut arrival = Arrival::Admitted;
         if let Some(former) = agents.present.get(agent) {
             if let (Some(older), Some(newer)) = (former.instance, instance) {
-                let older = Instance { id: older, address: former.mailbox.address.ip() };
-                let newer = Instance { id: newer, address: mailbox.address.ip() };
+                let older = Instance { id: older, address: former.mailbox.address().ip() };
+                let newer = Instance { id: newer, address: mailbox.address().ip() };
                 match self.clones.lock().judge(agent, &older, &newer, now_ms) {
                     CloneVerdict::Fine => {}
                     CloneVerdict::Cloned { other } => arrival = Arrival::Cloned { other },
@@ -334,7 +145,7 @@ impl Registry {
     /// `false`, and notes nothing, if the connection is not the agent's any more.
     pub fn set_epoch(&self, agent: &AgentId, id: ConnectionId, epoch: Option<Epoch>) -> bool {
         match self.agents.lock().present.get_mut(agent) {
-            Some(present) if present.mailbox.id == id => {
+            Some(present) if present.mailbox.id() == id => {
                 Agents::subscribe(present, epoch);
                 true
             }
@@ -360,7 +171,7 @@ impl Registry {
     /// Removes the agent's entry if it still is that connection's.
     pub fn leave(&self, agent: &AgentId, id: ConnectionId) {
         let mut agents = self.agents.lock();
-        if agents.present.get(agent).is_some_and(|present| present.mailbox.id == id)
+        if agents.present.get(agent).is_some_and(|present| present.mailbox.id() == id)
             && let Some(present) = agents.present.remove(agent)
         {
             agents.forget(present);
@@ -413,7 +224,7 @@ impl Registry {
     pub fn operator_leaves(&self, name: &OperatorName, client_id: &str, id: ConnectionId) {
         let key = (name.clone(), client_id.to_owned());
         let mut operators = self.operators.lock();
-        if operators.get(&key).is_some_and(|mailbox| mailbox.id == id) {
+        if operators.get(&key).is_some_and(|mailbox| mailbox.id() == id) {
             operators.remove(&key);
         }
     }
@@ -519,25 +330,5 @@ mod tests {
         assert_eq!(names("c"), "one", "that connection was not the agent's any more");
         registry.leave(one, newer.id());
         assert_eq!(names("c"), "");
-    }
-
-    #[test]
-    fn a_mailbox_tells_everything_once_and_ends_a_connection_that_does_not_read() {
-        let registry = Registry::default();
-        let mailbox = registry.open(address(1));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(mailbox.poll(&mut cx).is_pending());
-        mailbox.inbox_changed();
-        let response = Arc::new(Response { topic: "t".into(), correlation_data: None });
-        for _ in 0..=LETTERS_MAX {
-            assert!(mailbox.post(Letter::Response { response: response.clone(), payload: Vec::new() }));
-        }
-        let Poll::Ready(mail) = mailbox.poll(&mut cx) else { panic!("nothing there") };
-        assert!(mail.inbox_changed && !mail.timer);
-        assert_eq!(mail.letters.len(), LETTERS_MAX);
-        assert_eq!(mail.evicted.map(|end| end.reason), Some(ReasonCode::QuotaExceeded));
-        assert!(mailbox.poll(&mut cx).is_pending());
-        registry.close(&mailbox);
-        assert!(!mailbox.post(Letter::Response { response, payload: Vec::new() }), "it is closed");
     }
 }
