@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::id::{Alphabet, check_word, text_newtype};
 use crate::json::Brief;
 use crate::limits::{PAYLOAD_MAX, REASON_MAX, SLOT_LEN_MAX, TTL_DEFAULT_SECS, TTL_MAX_SECS};
-use crate::{AgentId, CommandId, GroupPath, ParseIdError, Timestamp};
+use crate::{AgentId, CommandId, GroupPath, ParseIdError, RelayJob, Timestamp};
 
 /// What is asked of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -275,4 +275,7 @@ pub struct Command {
     pub issued: Timestamp,
     /// Who published it, `op:` and the operator's name.
     pub by: String,
+    /// What to send, for a `relay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<Box<RelayJob>>,
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CommandId, Facts, GroupPath, Kind, News, ParseIdError, Timestamp};
+use crate::{AgentId, CommandId, Facts, GroupPath, Kind, News, ParseIdError, PowerNews, Timestamp};
 
 /// The kinds of events; each is a level of the topic `wake/v1/events/{kind}/{group…}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -110,6 +110,12 @@ pub enum EventBody {
         #[serde(rename = "update")]
         news: News,
     },
+    /// Endpoints are switched on, or cannot be any more.
+    Power {
+        /// What.
+        #[serde(flatten)]
+        news: PowerNews,
+    },
     /// An agent reports; what, is between it and the management server.
     Report {
         /// The agent.
@@ -137,6 +143,7 @@ impl EventBody {
         match self {
             Self::Presence { .. } => EventKind::Presence,
             Self::Command { .. } => EventKind::Command,
+            Self::Power { .. } => EventKind::Power,
             Self::Report { .. } => EventKind::Report,
             Self::Security { .. } => EventKind::Security,
         }
@@ -172,7 +179,11 @@ impl EventNews {
     pub fn command(&self) -> Option<CommandId> {
         match &self.body {
             EventBody::Command { news, .. } => Some(news.id()),
-            EventBody::Presence { .. } | EventBody::Report { .. } | EventBody::Security { .. } => None,
+            EventBody::Power { news: PowerNews::Step { command, .. } } => Some(*command),
+            EventBody::Presence { .. }
+            | EventBody::Power { .. }
+            | EventBody::Report { .. }
+            | EventBody::Security { .. } => None,
         }
     }
 }

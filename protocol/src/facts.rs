@@ -1,7 +1,9 @@
 //! Facts: what an agent tells of itself at each connection.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::MacAddr;
 use crate::json::Brief;
 use crate::limits::FACTS_MAX;
 
@@ -31,6 +33,39 @@ pub struct Facts {
     /// The agent's version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Its physical network interfaces, the wired ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+    /// It sends Wake-on-LAN packets for its neighbours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relay: bool,
+}
+
+/// A physical network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name on the endpoint.
+    pub name: String,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Wired or wireless.
+    pub medium: Medium,
+    /// Its addresses, each with the length of its prefix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpNet>,
+    /// The MAC address of the gateway behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_mac: Option<MacAddr>,
+}
+
+/// What an interface is connected by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Medium {
+    /// A cable.
+    Wired,
+    /// Radio.
+    Wireless,
 }
 
 /// Says why a payload is no facts document.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, CommandId, GroupPath, Timestamp};
+use crate::{AgentId, CommandId, GroupPath, PowerStep, Timestamp};
 
 /// What has become of a command for one agent.
 ///
@@ -107,6 +107,16 @@ pub struct Update {
     /// What has become of it.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// A step on the way of a `power` command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Box<PowerStep>>,
+}
+
+impl Update {
+    /// Makes a change of state, without evidence.
+    pub fn new(id: CommandId, outcome: Outcome) -> Self {
+        Self { id, outcome, evidence: None }
+    }
 }
 
 /// How many agents a command for a group is in each state for.

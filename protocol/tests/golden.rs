@@ -12,12 +12,12 @@ use serde::de::DeserializeOwned;
 use wakemq_protocol::http::{
     AgentPage, AgentView, AuditEntry, AuditPage, CommandRequest, CommandView, EnrolAnswer, EnrolRequest,
     GroupPage, GroupRename, GroupRequest, GroupView, ImportLine, ImportResult, MoveRequest, OperatorAnswer,
-    OperatorChange, OperatorPage, OperatorRequest, OperatorView, Problem, Profile, TokenAnswer, TokenPage,
-    TokenRequest, TokenView, WaitingPage,
+    OperatorChange, OperatorPage, OperatorRequest, OperatorView, PowerView, Problem, Profile, TokenAnswer,
+    TokenPage, TokenRequest, TokenView, WaitingPage, WolAnswer, WolRequest,
 };
 use wakemq_protocol::{
-    Command, CommandState, Event, EventBody, EventKind, Facts, GroupPath, Kind, News, Outcome, Receipt,
-    SlotChoice, Submission, Topic, Update,
+    Command, CommandState, Event, EventBody, EventKind, Facts, GroupPath, Kind, News, Outcome, PowerStep,
+    Receipt, SlotChoice, Submission, Topic, Update,
 };
 
 type Reprint = fn(&str) -> Result<String, String>;
@@ -172,6 +172,30 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("http/audit-page.json", json::<AuditPage>),
     ("http/audit-page-last.json", json::<AuditPage>),
     ("http/problem.json", json::<Problem>),
+    ("command/relay.json", json::<Command>),
+    ("command/relay-everywhere.json", json::<Command>),
+    ("update/evidence.json", json::<Update>),
+    ("power-step/probed.json", json::<PowerStep>),
+    ("power-step/probe-unanswered.json", json::<PowerStep>),
+    ("power-step/relay-asked.json", json::<PowerStep>),
+    ("power-step/relay-acknowledged.json", json::<PowerStep>),
+    ("power-step/relay-said.json", json::<PowerStep>),
+    ("power-step/relay-silent.json", json::<PowerStep>),
+    ("power-step/relay-left.json", json::<PowerStep>),
+    ("power-step/no-relay.json", json::<PowerStep>),
+    ("power-step/broker-sent.json", json::<PowerStep>),
+    ("power-step/heard.json", json::<PowerStep>),
+    ("power-step/verdict.json", json::<PowerStep>),
+    ("power-step/heard-bare.json", json::<PowerStep>),
+    ("event/power-step.json", json::<Event>),
+    ("event/power-last-relay.json", json::<Event>),
+    ("event/power-no-relay-left.json", json::<Event>),
+    ("http/command-view-power.json", json::<CommandView>),
+    ("http/power-view.json", json::<PowerView>),
+    ("http/wol-request-via.json", json::<WolRequest>),
+    ("http/wol-request-broker.json", json::<WolRequest>),
+    ("http/wol-answer-via.json", json::<WolAnswer>),
+    ("http/wol-answer-broker.json", json::<WolAnswer>),
     ("profile/full.toml", profile),
     ("profile/system-roots.toml", profile),
 ];
@@ -243,6 +267,8 @@ fn the_files_mean_what_their_names_say() {
         ("presence-facts", EventKind::Presence),
         ("command-agent", EventKind::Command),
         ("command-group", EventKind::Command),
+        ("power-step", EventKind::Power),
+        ("power-last-relay", EventKind::Power),
         ("report", EventKind::Report),
         ("security-cloned-identity", EventKind::Security),
     ] {

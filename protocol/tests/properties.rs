@@ -90,6 +90,7 @@ fn command() -> impl Strategy<Value = Command> {
             reason,
             issued,
             by,
+            relay: None,
         },
     )
 }
@@ -121,6 +122,8 @@ fn facts() -> impl Strategy<Value = Facts> {
             host_name,
             os,
             version,
+            interfaces: Vec::new(),
+            relay: false,
         },
     )
 }
@@ -135,7 +138,7 @@ fn news() -> impl Strategy<Value = News> {
         (command_id(), agent(), state(), timestamp(), rest).prop_map(|(id, agent, state, at, rest)| {
             let (detail, superseded_by, cancel_requested, late) = rest;
             let outcome = Outcome { agent, state, at, detail, superseded_by, cancel_requested, late };
-            News::Agent(Update { id, outcome })
+            News::Agent(Update::new(id, outcome))
         });
     let counts = prop::collection::vec(any::<u64>(), CommandState::ALL.len()).prop_map(|numbers| {
         let mut counts = Counts::default();

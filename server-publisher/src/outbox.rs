@@ -262,7 +262,7 @@ mod tests {
             cancel_requested: false,
             late: None,
         };
-        News::Agent(Update { id: id(n), outcome })
+        News::Agent(Update::new(id(n), outcome))
     }
 
     fn state(owner: &watch::Receiver<Progress>) -> Option<CommandState> {

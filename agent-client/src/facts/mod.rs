@@ -23,6 +23,8 @@ pub(crate) fn read(instance: &str) -> Facts {
         host_name: system::host_name(),
         os: Some(system::os()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        interfaces: Vec::new(),
+        relay: false,
     }
 }
 

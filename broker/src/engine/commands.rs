@@ -294,7 +294,8 @@ impl Engine {
         let slot: Option<Slot> = None;
         let Submission { kind, priority, reason, .. } = submission;
         let by = actor.by;
-        let command = Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by };
+        let command =
+            Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by, relay: None };
         if matches!(news, News::Agent(update) if update.outcome.state != CommandState::Sent) {
             return;
         }

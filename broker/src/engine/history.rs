@@ -123,7 +123,7 @@ impl Engine {
         self.metrics.count_news(news);
         self.followers.tell(news);
         match news {
-            News::Agent(Update { id, outcome }) => {
+            News::Agent(Update { id, outcome, .. }) => {
                 tracing::debug!(command = %id, agent = %outcome.agent, state = %outcome.state);
             }
             News::Group(update) => {
@@ -148,7 +148,7 @@ impl Engine {
             cancel_requested: false,
             late: None,
         };
-        let news = News::Agent(Update { id: command.id, outcome });
+        let news = News::Agent(Update::new(command.id, outcome));
         self.metrics.count_news(&news);
         self.followers.tell(&news);
         self.command_event(&command.kind, &command.by, &GroupPath::root(), &news);
@@ -179,6 +179,7 @@ pub(crate) fn command_view(row: CommandRow) -> CommandView {
         state,
         counts,
         outcomes,
+        evidence: Vec::new(),
         next,
     }
 }

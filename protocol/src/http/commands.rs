@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentId, CommandId, CommandState, Counts, GroupPath, Kind, Outcome, Priority, Slot, Submission, Timestamp,
+    AgentId, CommandId, CommandState, Counts, GroupPath, Kind, Outcome, PowerStep, Priority, Slot,
+    Submission, Timestamp,
 };
 
 /// `POST /v1/commands`: a submission with its target, exactly one of `agent` and `group`.
@@ -55,6 +56,9 @@ pub struct CommandView {
     pub counts: Option<Counts>,
     /// What became of it, by agent; for a group those of whom something is known, in order of their ids.
     pub outcomes: Vec<Outcome>,
+    /// The evidence of a `power` command, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<PowerStep>,
     /// What to give as `after` for the next page of outcomes; `null` at the end.
     pub next: Option<AgentId>,
 }

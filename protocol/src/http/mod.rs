@@ -6,6 +6,7 @@ mod commands;
 mod enrol;
 mod groups;
 mod operators;
+mod power;
 mod tokens;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub use commands::{CommandRequest, CommandView, WaitingAgent, WaitingPage};
 pub use enrol::{EnrolAnswer, EnrolRequest};
 pub use groups::{GroupPage, GroupRename, GroupRequest, GroupView};
 pub use operators::{OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, OperatorView};
+pub use power::{PowerView, WolAnswer, WolRequest};
 pub use tokens::{TokenAnswer, TokenPage, TokenRequest, TokenView};
 
 /// The operator's profile, as `wakemqd init` writes it and `wakemq` reads it (TOML).

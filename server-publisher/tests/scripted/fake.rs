@@ -293,7 +293,7 @@ impl Peer {
             cancel_requested: false,
             late: None,
         };
-        self.respond(came, &News::Agent(Update { id: came.submission.id.unwrap(), outcome })).await;
+        self.respond(came, &News::Agent(Update::new(came.submission.id.unwrap(), outcome))).await;
     }
 
     /// Tells where a submission for a group stands.

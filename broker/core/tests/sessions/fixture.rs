@@ -121,6 +121,7 @@ pub(crate) fn command(n: u64) -> Command {
         reason: None,
         issued: Timestamp::from_unix_ms(0),
         by: "op:console".into(),
+        relay: None,
     }
 }
 

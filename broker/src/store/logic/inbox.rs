@@ -120,5 +120,6 @@ fn read(kv: &dyn ReadKv, entry: &Entry, now: Timestamp) -> Result<Command, Store
         reason: submission.reason,
         issued: issued.whole_secs(),
         by,
+        relay: None,
     })
 }

@@ -20,7 +20,7 @@ pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Ch
         by: row.by.clone(),
         kind: row.submission.kind.clone(),
         group: row.group.clone(),
-        news: News::Agent(Update { id, outcome: row.outcome_now(sent_at) }),
+        news: News::Agent(Update::new(id, row.outcome_now(sent_at))),
     }
 }
 

@@ -76,7 +76,7 @@ fn change(id: CommandId, record: &Record, group: &GroupPath, outcome: Outcome) -
         by: record.by.clone(),
         kind: record.submission.kind.clone(),
         group: group.clone(),
-        news: News::Agent(Update { id, outcome }),
+        news: News::Agent(Update::new(id, outcome)),
     }
 }
 

@@ -142,7 +142,7 @@ fn accepted(new: &NewCommand, row: Row, since: Option<Timestamp>, changes: Vec<C
 }
 
 fn news(new: &NewCommand, outcome: Outcome) -> News {
-    News::Agent(Update { id: new.id, outcome })
+    News::Agent(Update::new(new.id, outcome))
 }
 
 fn new_row(
