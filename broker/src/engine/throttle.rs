@@ -122,6 +122,7 @@ mod tests {
                 EventBody::Security { .. }
                 | EventBody::Presence { .. }
                 | EventBody::Command { .. }
+                | EventBody::Power { .. }
                 | EventBody::Report { .. } => None,
             })
             .collect();

@@ -205,6 +205,7 @@ fn command(number: u64) -> Command {
         reason: None,
         issued: Timestamp::from_unix_ms(0),
         by: "op:o".into(),
+        relay: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod commands;
 mod confirm;
 mod duration;
+mod evidence;
 mod exit;
 mod failure;
 mod groups;

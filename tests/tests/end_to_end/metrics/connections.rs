@@ -114,6 +114,7 @@ async fn ends(moved: &mut Moved) -> Result<()> {
         reason: None,
         issued: Timestamp::from_unix_ms(0),
         by: "op:x".into(),
+        relay: None,
     };
     // Nothing is awaited in between, so that the connection does not read a single one.
     for _ in 0..=LETTERS_MAX {

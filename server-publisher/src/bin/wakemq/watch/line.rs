@@ -1,9 +1,12 @@
 //! An event in one line.
 
-use wakemq_protocol::{CommandState, Event, EventBody, Facts, Kind, News, PresenceChange, SecurityWhat};
+use wakemq_protocol::{
+    CommandState, Event, EventBody, Facts, Kind, News, PowerNews, PresenceChange, SecurityWhat,
+};
 use wakemq_publisher::Watched;
 
 use crate::commands::{counts, note};
+use crate::evidence::evidence;
 use crate::text::plain;
 
 /// Room for a time of whole seconds.
@@ -46,6 +49,7 @@ fn text(body: &EventBody) -> String {
             }
         }
         EventBody::Command { kind, by, news } => of_command(kind, by, news),
+        EventBody::Power { news } => of_power(news),
         EventBody::Report { agent, report } => {
             format!("{agent} reports {}", serde_json::Value::Object(report.clone()))
         }
@@ -67,6 +71,15 @@ fn of_facts(facts: &Facts) -> String {
     let known: Vec<_> =
         [&facts.host_name, &facts.os, &facts.version].into_iter().flatten().map(String::as_str).collect();
     if known.is_empty() { String::new() } else { format!(": {}", known.join(", ")) }
+}
+
+fn of_power(news: &PowerNews) -> String {
+    match news {
+        PowerNews::Step { agent, command, by, step } => {
+            format!("power of {agent}: {} ({command} by {by})", evidence(&step.what))
+        }
+        PowerNews::LastRelay { detail, .. } | PowerNews::NoRelayLeft { detail, .. } => detail.clone(),
+    }
 }
 
 fn of_command(kind: &Kind, by: &str, news: &News) -> String {
