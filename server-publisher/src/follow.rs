@@ -208,7 +208,7 @@ mod tests {
         assert!(is_news(Some(&old), &group(11, Expired, &[(Queued, 2), (Sent, 1)])));
         assert!(!is_news(Some(&old), &group(11, Queued, &[(Queued, 2), (Sent, 1)])));
         assert!(!is_news(Some(&old), &group(9, Queued, &[(Queued, 3)])));
-        let of_agent = News::Agent(Update { id: CommandId::from_parts(1, &[0; 10]), outcome: outcome(Done) });
+        let of_agent = News::Agent(Update::new(CommandId::from_parts(1, &[0; 10]), outcome(Done)));
         assert!(!is_news(Some(&old), &of_agent) && !is_news(Some(&of_agent), &old));
     }
 }

@@ -256,6 +256,7 @@ mod tests {
             expires: Timestamp::from_unix_ms(60_000),
             by: "op:console".into(),
             outcomes: vec![outcome(CommandState::Done)],
+            evidence: Vec::new(),
         };
         assert_eq!(
             describe(&view).join("\n"),
@@ -289,6 +290,7 @@ mod tests {
             expires: Timestamp::from_unix_ms(60_000),
             by: "op:console".into(),
             outcomes: vec![outcome(CommandState::Done)],
+            evidence: Vec::new(),
         };
         let id = "00000000-0001-7000-8000-000000000000";
         assert_eq!(
