@@ -175,7 +175,7 @@ def store_file():
     """Changes of a store's file; what the bytes say stands at `wakemq_broker::fuzzing::store_file`."""
     write("store_file", "empty", b"\2")
     write("store_file", "garbage", b"\2redb\x1a\x0a\xa9\x0d\x0a" + bytes(range(256)) * 2)
-    for state, name in ((0, "closed"), (1, "killed")):
+    for state, name in ((0, "closed"), (1, "killed"), (3, "open")):
         first = bytes([state])
         write("store_file", f"{name}-untouched", first)
         # The header: magic number, flags, sizes, then two slots of which each names the roots.

@@ -103,10 +103,7 @@ fn good_rows() -> &'static Vec<(Table, Pair)> {
 }
 
 impl<B: Backend> Backend for Arc<B> {
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn read<T>(&self, work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>) -> Result<T, StoreError> {
         B::read(self, work)
     }
 
@@ -114,10 +111,7 @@ impl<B: Backend> Backend for Arc<B> {
         B::queue(self, job)
     }
 
-    fn queue_lazily(
-        &self,
-        job: Box<dyn Job>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
         B::queue_lazily(self, job)
     }
 }
