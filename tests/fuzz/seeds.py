@@ -171,5 +171,30 @@ def store_rows():
         write("store_rows", f"put-{table}", bytes([0, table, 2, 0, 2]) + b"xx{}")
 
 
-for target in (payloads, topics, packets, client_packets, tls, config, store_rows):
+def store_file():
+    """Changes of a store's file; what the bytes say stands at `wakemq_broker::fuzzing::store_file`."""
+    write("store_file", "empty", b"\2")
+    write("store_file", "garbage", b"\2redb\x1a\x0a\xa9\x0d\x0a" + bytes(range(256)) * 2)
+    for state, name in ((0, "closed"), (1, "killed"), (3, "open")):
+        first = bytes([state])
+        write("store_file", f"{name}-untouched", first)
+        # The header: magic number, flags, sizes, then two slots of which each names the roots.
+        for at in (0, 12, 16, 20, 24, 28, 64, 72, 192, 200):
+            write("store_file", f"{name}-header-{at}", first + bytes([0, 0, at >> 8, at & 255, 0x55]))
+        for flags in range(0, 8):
+            write("store_file", f"{name}-flags-{flags}", first + bytes([0, 0, 0, 9, flags]))
+        for age in range(0, 6, 2):
+            write("store_file", f"{name}-old-header-{age}", first + bytes([2, 0, 0, 0, 1, 64, age]))
+            write("store_file", f"{name}-old-slot-{age}", first + bytes([2, 0, 0, 64 + age // 2 % 2 * 128, 0, 128, age]))
+            write("store_file", f"{name}-old-page-{age}", first + bytes([2, 9 + age, 0, 0, 16, 0, age]))
+        for page in range(2, 40, 12):
+            write("store_file", f"{name}-byte-{page}", first + bytes([0, page, 0, 2, 7]))
+            write("store_file", f"{name}-bytes-{page}", first + bytes([1, page, 0, page, 4]) + b"\xff\0\xff\0")
+            write("store_file", f"{name}-page-{page}", first + bytes([3, page, page + 1]))
+            write("store_file", f"{name}-end-{page}", first + bytes([4, page, 0, page]))
+            write("store_file", f"{name}-zeros-{page}", first + bytes([5, page, 0, 0, 16, 0]))
+        write("store_file", f"{name}-longer", first + bytes([6, 7]))
+
+
+for target in (payloads, topics, packets, client_packets, tls, config, store_rows, store_file):
     target()

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::config::Config;
 
-pub use crate::store::fuzzing::store_rows;
+pub use crate::store::fuzzing::{store_file, store_rows};
 pub use packets::{connect, packets};
 pub use tls::tls;
 

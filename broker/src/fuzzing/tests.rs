@@ -29,3 +29,8 @@ fn config() {
 fn store_rows() {
     replay("store_rows", super::store_rows);
 }
+
+#[test]
+fn store_file() {
+    replay("store_file", super::store_file);
+}

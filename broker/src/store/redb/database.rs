@@ -4,6 +4,7 @@
 //! flag; where even that fails the medium is opened under a sheet, so that reading goes on, and opened for
 //! writing again before each batch.
 
+use std::mem::replace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +53,7 @@ impl Shared {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, StoreError> {
         let looked_at = open_whole(&name, Medium::open_under_sheet(&*open), cache_bytes, true)?;
-        drop(looked_at);
+        close(State::Readable(looked_at));
         let database = open_whole(&name, Medium::open(&*open), cache_bytes, false)?;
         Ok(Self {
             queue: Queue::default(),
@@ -71,7 +72,7 @@ impl Shared {
         &self,
         work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let result = self.with_database(|database| work(&snapshot(database)?));
+        let result = guarded(|| self.with_database(|database| work(&snapshot(database)?)));
         if let Err(StoreError::Io(_)) = &result {
             self.note_failure();
         }
@@ -103,7 +104,7 @@ impl Shared {
         }
         let mut state = self.state.write();
         // The old one first: it holds the file's lock.
-        *state = State::Lost(StoreError::Io("it is being opened again".into()));
+        close(replace(&mut *state, State::Lost(StoreError::Io("it is being opened again".into()))));
         self.failed.store(false, Ordering::Release);
         let reopen = |medium| open_whole(&self.name, medium, self.cache_bytes, false);
         let error = match reopen(Medium::open(&*self.open)) {
@@ -118,6 +119,30 @@ impl Shared {
             Err(error) => State::Lost(error),
         };
         Err(error)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        close(replace(self.state.get_mut(), State::Lost(StoreError::Closed)));
+    }
+}
+
+/// Does what the database may panic at: on a file that was damaged, before it was opened or under its hands.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What it leaves half done is gone with the snapshot or the database.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("the database in it cannot be read; see the log".into())))
+}
+
+/// Closes a database, which may write.
+fn close(state: State) {
+    let closed = guarded(|| {
+        drop(state);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::warn!(%error, "the store could not be closed in order");
     }
 }
 
@@ -138,8 +163,13 @@ fn open_whole(
         return Err(StoreError::Damaged("it is empty".into()));
     }
     let database = open_database(name, medium, cache_bytes, check_pages)?;
-    rows::check_format(&snapshot(&database)?)?;
-    Ok(database)
+    match guarded(|| rows::check_format(&snapshot(&database)?)) {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            close(State::Readable(database));
+            Err(error)
+        }
+    }
 }
 
 /// Opens a database, or makes one in an empty medium. With `check_pages` every page is read and checked.
@@ -151,11 +181,9 @@ pub(super) fn open_database(
 ) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check_pages);
-    // On a damaged file the database may panic.
-    match catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(medium))) {
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::InUse(name.to_owned())),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(StoreError::Damaged("the database in it cannot be read".into())),
-    }
+    guarded(|| match builder.create_with_backend(medium) {
+        Ok(database) => Ok(database),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse(name.to_owned())),
+        Err(error) => Err(failed(error)),
+    })
 }

@@ -89,7 +89,7 @@ fn write_new(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes an empty store onto an empty medium.
-pub(super) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(), StoreError> {
+pub(in crate::store) fn write_empty(name: &str, medium: impl StorageBackend) -> Result<(), StoreError> {
     const CACHE_BYTES: usize = 1 << 20;
     let database = open_database(name, medium, CACHE_BYTES, false)?;
     let mut txn = database.begin_write().map_err(failed)?;

@@ -22,6 +22,8 @@ use super::kv::ReadKv;
 use super::shared::{Backend, SharedStore};
 use super::{Observer, Store, StoreError, logic};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use file::write_empty;
 pub(super) use file::{create, open};
 
 /// Opens a store on a medium that `open` opens: at first, and again after each failure of the medium.

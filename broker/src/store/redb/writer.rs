@@ -24,7 +24,9 @@ pub(super) fn run(shared: &Shared) {
 pub(super) fn run_batch(shared: &Shared, mut jobs: Vec<Queued>) {
     let mut effects = Vec::new();
     let unwritable = shared.recover().err();
-    // A panic in the database, or in us, must not end all writing; the transaction is rolled back by it.
+    // A panic in the database, or in us, must not end all writing; the transaction is rolled back by it. Only where a
+    // file rots under it the database may panic again as it closes its tables, which ends the process: the next start
+    // finds the damage.
     let result = catch_unwind(AssertUnwindSafe(|| write(shared, &mut jobs, unwritable, &mut effects)))
         .unwrap_or_else(|_| Err(StoreError::Damaged("a batch ended in a panic; see the log".into())));
     shared.claims.resolve(effects, result.is_ok());

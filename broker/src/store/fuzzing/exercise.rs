@@ -1,115 +1,45 @@
-//! Rows that no program of ours wrote: a store on them answers, or says that it is damaged, and never panics.
+//! A store in which there is something of each kind, and everything that is asked of a store.
 
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
 
 use wakemq_protocol::{
     AgentId, CommandId, Facts, GroupPath, Kind, OperatorName, Priority, Receipt, ReceiptState, SecretHash,
     SlotChoice, Submission, Timestamp,
 };
 
-use super::claims::Claims;
-use super::kv::{Pair, Table};
-use super::memory::Memory;
-use super::shared::{Backend, SharedStore};
-use super::{
+use crate::store::{
     Actor, Admin, AdminOp, Delivery, Durability, NewCommand, Outcomes, Query, Role, Store, StoreError,
     StoreFuture, Target, Transition,
 };
 
-/// How often a future of the store in memory may say that it is not ready; it always is at once.
-const POLLS_MAX: usize = 100;
 /// How much a page or a sweep holds.
 const PAGE: usize = 50;
 
-/// Takes changes of the rows of a good store, one behind the other:
-/// `0 table key-length value-length(2) key value` puts a row, `1 table n` removes the nth row of a table,
-/// `2 table n at(2) byte` changes a byte of its value, `3 table n at byte` of its key,
-/// `4 table n value-length(2) value` its whole value.
-pub fn store_rows(data: &[u8]) {
-    let mut rows = good_rows().clone();
-    let mut input = Input(data);
-    while let Some(()) = input.change(&mut rows) {}
-    let claims = Arc::new(Claims::default());
-    let memory = Memory::of_rows(rows, claims.clone());
-    exercise(&SharedStore::new(memory, claims));
-}
+struct Unpark(Thread);
 
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn two(&mut self) -> Option<usize> {
-        Some(usize::from(self.byte()?) << 8 | usize::from(self.byte()?))
-    }
-
-    fn bytes(&mut self, n: usize) -> Vec<u8> {
-        let (taken, rest) = self.0.split_at(n.min(self.0.len()));
-        self.0 = rest;
-        taken.to_vec()
-    }
-
-    /// Makes the next change; `None` at the end.
-    fn change(&mut self, rows: &mut Vec<(Table, Pair)>) -> Option<()> {
-        let kind = self.byte()?;
-        let table = Table::ALL[usize::from(self.byte()?) % Table::ALL.len()];
-        if kind == 0 {
-            let (key_len, value_len) = (usize::from(self.byte()?), self.two()?);
-            let row = (self.bytes(key_len), self.bytes(value_len));
-            rows.push((table, row));
-            return Some(());
-        }
-        let n = usize::from(self.byte()?);
-        let mut of_table = rows.iter_mut().enumerate().filter(|(_, (of, _))| *of == table);
-        let found = of_table.nth(n).map(|(at, (_, row))| (at, row));
-        match kind {
-            1 => {
-                if let Some(at) = found.map(|(at, _)| at) {
-                    rows.remove(at);
-                }
-            }
-            2 => {
-                let (at, byte) = (self.two()?, self.byte()?);
-                if let Some(place) = found.and_then(|(_, row)| row.1.get_mut(at)) {
-                    *place = byte;
-                }
-            }
-            3 => {
-                let (at, byte) = (usize::from(self.byte()?), self.byte()?);
-                if let Some(place) = found.and_then(|(_, row)| row.0.get_mut(at)) {
-                    *place = byte;
-                }
-            }
-            _ => {
-                let len = self.two()?;
-                let value = self.bytes(len);
-                if let Some((_, row)) = found {
-                    row.1 = value;
-                }
-            }
-        }
-        Some(())
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
-/// Waits for what is ready at once.
+/// Waits for an answer; one that never comes ends as a time-out of the fuzzer.
 fn done<T>(mut future: StoreFuture<'_, T>) -> Result<T, StoreError> {
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..POLLS_MAX {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    loop {
         if let Poll::Ready(result) = future.as_mut().poll(&mut cx) {
             assert!(!matches!(result, Err(StoreError::Closed)), "a job was forgotten");
             return result;
         }
+        thread::park();
     }
-    panic!("the store in memory waits");
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(super) fn at(secs: i64) -> Timestamp {
     Timestamp::from_unix_ms(1_800_000_000_000 + secs * 1000)
 }
 
@@ -150,37 +80,23 @@ fn command(number: u64, target: Target, ttl: i64) -> NewCommand {
     }
 }
 
-/// The rows of a store in which there is something of each kind.
-fn good_rows() -> &'static Vec<(Table, Pair)> {
-    static ROWS: OnceLock<Vec<(Table, Pair)>> = OnceLock::new();
-    ROWS.get_or_init(|| {
-        let claims = Arc::new(Claims::default());
-        let memory = Arc::new(Memory::create(claims.clone()));
-        let store = SharedStore::new(memory.clone(), claims);
-        let created = done(store.write(admin(creations()), Durability::Flushed, at(0)));
-        assert!(created.is_ok(), "{created:?}");
-        let targets = [
-            Target::Agent(agent("a")),
-            Target::Agent(agent("b")),
-            Target::Group(group("g")),
-            Target::Group(GroupPath::root()),
-        ];
-        for (number, target) in (1..).zip(targets.iter().cycle().take(24).cloned()) {
-            let ttl = if number == 4 { 5 } else { 3600 };
-            let accepted = done(store.submit(vec![command(number, target, ttl)], at(1)));
-            assert!(accepted.is_ok(), "{accepted:?}");
-        }
-        live(&store, at(2));
-        let rows = memory.rows();
-        for table in
-            [Table::Agents, Table::Groups, Table::Commands, Table::Inbox, Table::Audit, Table::Outcomes]
-        {
-            assert!(rows.iter().any(|(of, _)| *of == table), "no row of {}", table.name());
-        }
-        rows
-    })
+/// Puts something of each kind into an empty store.
+pub(super) fn fill(store: &dyn Store) {
+    let created = done(store.write(admin(creations()), Durability::Flushed, at(0)));
+    assert!(created.is_ok(), "{created:?}");
+    let targets = [
+        Target::Agent(agent("a")),
+        Target::Agent(agent("b")),
+        Target::Group(group("g")),
+        Target::Group(GroupPath::root()),
+    ];
+    for (number, target) in (1..).zip(targets.iter().cycle().take(24).cloned()) {
+        let ttl = if number == 4 { 5 } else { 3600 };
+        let accepted = done(store.submit(vec![command(number, target, ttl)], at(1)));
+        assert!(accepted.is_ok(), "{accepted:?}");
+    }
+    live(store, at(2));
 }
-
 fn admin(ops: Vec<AdminOp>) -> Vec<Admin> {
     ops.into_iter().map(|op| Admin { op, actor: actor() }).collect()
 }
@@ -211,7 +127,7 @@ fn creations() -> Vec<AdminOp> {
 }
 
 /// An agent's day: it subscribes, takes, acknowledges, tells, leaves.
-fn live(store: &impl Store, now: Timestamp) {
+fn live(store: &dyn Store, now: Timestamp) {
     for name in ["a", "b"] {
         let agent = agent(name);
         let Ok(claim) = done(store.claim(&agent, "node", now)) else { continue };
@@ -235,7 +151,7 @@ fn live(store: &impl Store, now: Timestamp) {
 }
 
 /// Asks everything of a store, some of it twice, as time goes by.
-fn exercise(store: &impl Store) {
+pub(super) fn exercise(store: &dyn Store) {
     read_all(store);
     live(store, at(3));
     for number in [1, 2, 3, 20, 21] {
@@ -272,7 +188,11 @@ fn exercise(store: &impl Store) {
     read_all(store);
 }
 
-fn read_all(store: &impl Store) {
+/// Reads everything, and returns what each answer says.
+pub(super) fn read_all(store: &dyn Store) -> Vec<String> {
+    fn said(answer: impl Debug) -> String {
+        format!("{answer:?}")
+    }
     let scope = GroupPath::root;
     let queries = [
         Query::Agent(agent("a")),
@@ -286,31 +206,11 @@ fn read_all(store: &impl Store) {
         Query::Waiting { id: id(3), after: None, max: PAGE },
         Query::Health,
     ];
-    for query in queries {
-        drop(done(store.read(query)));
+    let mut answers: Vec<String> = queries.into_iter().map(|query| said(done(store.read(query)))).collect();
+    for number in 0..25 {
+        let outcomes = Outcomes { after: None, max: PAGE };
+        answers.push(said(done(store.authenticate(&SecretHash([number; 32])))));
+        answers.push(said(done(store.command(id(number.into()), outcomes))));
     }
-    for number in 0..8 {
-        drop(done(store.authenticate(&SecretHash([number; 32]))));
-        drop(done(store.command(id(number.into()), Outcomes { after: None, max: PAGE })));
-    }
-}
-
-impl<B: Backend> Backend for Arc<B> {
-    fn read<T>(
-        &self,
-        work: impl FnOnce(&dyn super::kv::ReadKv) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        B::read(self, work)
-    }
-
-    fn queue(&self, job: Box<dyn super::batch::Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
-        B::queue(self, job)
-    }
-
-    fn queue_lazily(
-        &self,
-        job: Box<dyn super::batch::Job>,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        B::queue_lazily(self, job)
-    }
+    answers
 }
