@@ -252,7 +252,7 @@ impl OperatorSession {
             Ok(response) => response,
             Err(refusal) => return self.refuse(packet_id, refusal),
         };
-        let submission = read_submission(&publish.payload);
+        let submission = read_submission(&target, &publish.payload, publish.message_expiry_secs);
         if let Err(refusal) = &submission {
             match self.level {
                 ProtocolLevel::V5 => return self.refuse(packet_id, refusal.clone()),

@@ -114,9 +114,11 @@ impl Engine {
     ) -> Result<CommandView, EngineError> {
         let who = self.admit(caller, Role::Operator)?;
         submission.check().map_err(|error| EngineError::Invalid(error.to_string()))?;
-        check_kind(&submission).map_err(|refusal| match refusal.reason == ReasonCode::NotAuthorized {
-            true => EngineError::NotAllowed(refusal.text),
-            false => EngineError::Invalid(refusal.text),
+        check_kind(&target, &submission, None).map_err(|refusal| {
+            match refusal.reason == ReasonCode::NotAuthorized {
+                true => EngineError::NotAllowed(refusal.text),
+                false => EngineError::Invalid(refusal.text),
+            }
         })?;
         let now = self.clock.now();
         let id = match submission.id.take() {

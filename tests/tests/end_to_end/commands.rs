@@ -295,7 +295,9 @@ async fn what_this_version_does_not_bring_is_refused() -> Result<()> {
     operator.enter(&Login::new(Version::V5, "op:admin", secret.expose())).await?;
     for (topic, payload, code) in [
         ("wake/v1/groups/nowhere/commands", &br#"{"kind":"wake"}"#[..], 0x83),
-        ("wake/v1/agents/pc-1/commands", br#"{"kind":"power"}"#, 0x83),
+        ("wake/v1/agents/pc-1/commands", br#"{"kind":"defragment"}"#, 0x83),
+        ("wake/v1/agents/pc-1/commands", br#"{"kind":"power","ttl":0}"#, 0x83),
+        ("wake/v1/groups/commands", br#"{"kind":"power"}"#, 0x83),
         ("wake/v1/agents/nobody/commands", br#"{"kind":"wake"}"#, 0x83),
         ("wake/v1/agents/pc-1/commands", br#"{"kind":"#, 0x99),
         ("wake/v1/agents/pc-1/commands", br#"{"kind":"wake","ttl":2592001}"#, 0x99),
@@ -309,7 +311,7 @@ async fn what_this_version_does_not_bring_is_refused() -> Result<()> {
     operator.enter(&Login::new(Version::V4, "op:admin", secret.expose())).await?;
     // 3.1.1 cannot say no in a PUBACK: it is recorded as refused, and acknowledged.
     let id = new_command_id().expect("random numbers");
-    let payload = format!(r#"{{"id":"{id}","kind":"power"}}"#);
+    let payload = format!(r#"{{"id":"{id}","kind":"defragment"}}"#);
     assert_eq!(operator.published("wake/v1/agents/pc-1/commands", payload.as_bytes()).await?, (0, None));
     assert_eq!(shown(&broker, id).await?.state, CommandState::Refused);
 

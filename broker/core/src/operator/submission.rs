@@ -49,26 +49,41 @@ impl Refusal {
 }
 
 /// Reads a submission and refuses what this version does not carry out.
-pub(super) fn read_submission(payload: &[u8]) -> Result<Submission, Refusal> {
+pub(super) fn read_submission(
+    target: &Target,
+    payload: &[u8],
+    message_expiry_secs: Option<u32>,
+) -> Result<Submission, Refusal> {
     let submission = Submission::from_json(payload)
         .map_err(|error| Refusal::new(ReasonCode::PayloadFormatInvalid, error.to_string()))?;
-    match check_kind(&submission) {
+    match check_kind(target, &submission, message_expiry_secs) {
         Ok(()) => Ok(submission),
         Err(refusal) => Err(Refusal { submission: Some(Box::new(submission)), ..refusal }),
     }
 }
 
-/// Refuses a kind of command that this version does not carry out.
-pub fn check_kind(submission: &Submission) -> Result<(), Refusal> {
-    let (reason, text) = match &submission.kind {
-        Kind::Wake => return Ok(()),
-        Kind::Relay => {
-            (ReasonCode::NotAuthorized, "relay commands are issued by the engine alone".to_owned())
+/// Refuses a kind of command that this version does not carry out, or not for this target or in this time.
+pub fn check_kind(
+    target: &Target,
+    submission: &Submission,
+    message_expiry_secs: Option<u32>,
+) -> Result<(), Refusal> {
+    let refused = |text: &str| Err(Refusal::new(ReasonCode::ImplementationSpecificError, text));
+    match (&submission.kind, target) {
+        (Kind::Wake, _) => Ok(()),
+        (Kind::Power, Target::Group(_)) => refused(
+            "power is for one agent: publish one to each agent of the group, as `wakemq wol --group` does",
+        ),
+        (Kind::Power, Target::Agent(_)) if submission.ttl_secs(message_expiry_secs) == 0 => {
+            refused("a power command needs a time to live: an endpoint takes a while to come up")
         }
-        Kind::Power | Kind::Other(_) => {
-            let text = format!("this version of the broker does not carry out {}", submission.kind);
-            (ReasonCode::ImplementationSpecificError, text)
+        (Kind::Power, Target::Agent(_)) => Ok(()),
+        (Kind::Relay, _) => {
+            let text = "relay commands are issued by the engine alone";
+            Err(Refusal::new(ReasonCode::NotAuthorized, text))
         }
-    };
-    Err(Refusal::new(reason, text))
+        (Kind::Other(kind), _) => {
+            refused(&format!("this version of the broker does not carry out {kind}"))
+        }
+    }
 }

@@ -125,7 +125,7 @@ const BAD: &[(&str, ReasonCode, bool)] = &[
     ("", ReasonCode::PayloadFormatInvalid, false),
     ("wake", ReasonCode::PayloadFormatInvalid, false),
     (r#"{"kind":"wake","ttl":2592001}"#, ReasonCode::PayloadFormatInvalid, false),
-    (r#"{"kind":"power"}"#, ReasonCode::ImplementationSpecificError, true),
+    (r#"{"kind":"power","ttl":0}"#, ReasonCode::ImplementationSpecificError, true),
     (r#"{"kind":"defragment"}"#, ReasonCode::ImplementationSpecificError, true),
     (r#"{"kind":"relay"}"#, ReasonCode::NotAuthorized, true),
 ];
@@ -134,6 +134,25 @@ const BAD: &[(&str, ReasonCode, bool)] = &[
 fn in_5_a_bad_command_is_refused_in_its_puback() {
     for (payload, reason, _) in BAD {
         assert_eq!(refusal(&handle_new(V5, publish(COMMANDS, payload, Some(9)))), *reason, "{payload}");
+    }
+}
+
+#[test]
+fn power_is_for_one_agent_and_takes_time() {
+    for (topic, payload, message_expiry_secs, allowed) in [
+        (COMMANDS, r#"{"kind":"power"}"#, None, true),
+        (COMMANDS, r#"{"kind":"power","ttl":60}"#, Some(1), true),
+        (COMMANDS, r#"{"kind":"power","ttl":60}"#, Some(0), false),
+        (COMMANDS, r#"{"kind":"power","ttl":0}"#, None, false),
+        ("wake/v1/groups/paris/commands", r#"{"kind":"power"}"#, None, false),
+    ] {
+        let publish = ClientPublish { message_expiry_secs, ..publish(topic, payload, Some(9)) };
+        let actions = handle_new(V5, publish);
+        if allowed {
+            assert!(matches!(&actions[..], [OperatorAction::Submit(_)]), "{topic} {payload}: {actions:?}");
+        } else {
+            assert_eq!(refusal(&actions), ReasonCode::ImplementationSpecificError, "{topic} {payload}");
+        }
     }
 }
 

@@ -56,7 +56,9 @@ async fn golden_submissions() {
     it.golden("submit-not-allowed", submit(&it.viewer, json!({"agent": "till-1", "kind": "wake"}))).await;
     it.golden("submit-ttl", submit(&it.admin, json!({"agent": "till-1", "kind": "wake", "ttl": 2_592_001})))
         .await;
-    it.golden("submit-kind", submit(&it.admin, json!({"agent": "till-1", "kind": "power"}))).await;
+    it.golden("submit-kind", submit(&it.admin, json!({"agent": "till-1", "kind": "defragment"}))).await;
+    let brief = json!({"agent": "till-1", "kind": "power", "ttl": 0});
+    it.golden("submit-power-without-time", submit(&it.admin, brief)).await;
     it.golden("submit-relay", submit(&it.admin, json!({"agent": "till-1", "kind": "relay"}))).await;
     let offline = json!({"id": id.replace("0003", "0004"), "agent": "till-1", "kind": "wake", "ttl": 0});
     it.golden("submit-only-if-connected", submit(&it.admin, offline)).await;
