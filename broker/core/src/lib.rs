@@ -23,6 +23,7 @@ mod log_text;
 pub mod login;
 mod operator;
 pub mod packet;
+pub mod power;
 mod publish_rate;
 mod throttle;
 

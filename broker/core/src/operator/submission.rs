@@ -82,8 +82,6 @@ pub fn check_kind(
             let text = "relay commands are issued by the engine alone";
             Err(Refusal::new(ReasonCode::NotAuthorized, text))
         }
-        (Kind::Other(kind), _) => {
-            refused(&format!("this version of the broker does not carry out {kind}"))
-        }
+        (Kind::Other(kind), _) => refused(&format!("this version of the broker does not carry out {kind}")),
     }
 }

@@ -1,0 +1,524 @@
+//! One attempt to switch an endpoint on, from the first question to the verdict.
+
+use std::collections::VecDeque;
+
+use wakemq_protocol::{AgentId, CommandId, CommandState, MacAddr, PowerStep, PowerWhat, RelayJob, Timestamp};
+
+use super::neighbours::Neighbour;
+use super::resume::Past;
+use super::rounds::{Change, Rounds};
+use super::targets::{Targets, join};
+use super::verdict::{Came, judge};
+
+/// How long an endpoint that looks connected may take to acknowledge a `wake`, in milliseconds.
+const PROBE_MS: u64 = 5_000;
+/// How long an endpoint that acknowledged that `wake` late may take to tell of itself, in milliseconds.
+const TELL_MS: u64 = 5_000;
+
+/// What an attempt is told of the endpoint that it is to switch on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sleeper {
+    /// The endpoint.
+    pub agent: AgentId,
+    /// What packets for it carry.
+    pub targets: Targets,
+    /// It is connected and subscribed, or looks so.
+    pub connected: bool,
+    /// The boot id that it told last.
+    pub boot_id: Option<String>,
+    /// The resume id that it told last.
+    pub resume_id: Option<String>,
+}
+
+/// What the broker's configuration says of attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerSettings {
+    /// How long after the first packet the endpoint may take to come up, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long agents may take to come back after a restart of the broker, in milliseconds.
+    pub return_ms: u64,
+    /// UDP ports of the magic packets.
+    pub ports: Vec<u16>,
+    /// The broker has addresses to which it may send by itself.
+    pub broker_sends: bool,
+}
+
+/// What the endpoint told of itself at a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// When its CONNECT came.
+    pub connected_ms: u64,
+    /// Its boot id.
+    pub boot_id: Option<String>,
+    /// Its resume id.
+    pub resume_id: Option<String>,
+    /// Its seconds since boot, rounded up.
+    pub since_boot: Option<u64>,
+    /// Its seconds since it resumed, rounded up.
+    pub since_resume: Option<u64>,
+}
+
+/// What the engine is to do for an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PowerAction {
+    /// Keep a step of the evidence durably, before the next action is carried out.
+    Evidence(PowerStep),
+    /// Ask the endpoint itself by a `wake` with time to live 0 under this id; what becomes of it goes to
+    /// `handle_told`.
+    Probe {
+        /// The id of that `wake`.
+        command: CommandId,
+    },
+    /// Find those who may send for the endpoint now; answer with `handle_candidates`.
+    FindRelays,
+    /// Ask a relay by a `relay` with time to live 0 under this id; what becomes of it goes to `handle_told`.
+    Ask {
+        /// The id of that `relay`.
+        command: CommandId,
+        /// Who is asked.
+        relay: AgentId,
+        /// For what.
+        job: RelayJob,
+        /// In which round, from 1.
+        round: u8,
+    },
+    /// Send from the broker; answer with `handle_broker_sent`.
+    SendFromBroker {
+        /// Whose adapters are to wake.
+        macs: Vec<MacAddr>,
+        /// To which ports, where an address says none.
+        ports: Vec<u16>,
+    },
+    /// Packets are on their way: the command is `sent` now.
+    Sent,
+    /// The attempt has ended: `done`, `failed`, or `cancelled` if that was asked for.
+    End {
+        /// How the command ends.
+        state: CommandState,
+        /// Why, in words.
+        detail: Option<String>,
+    },
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The endpoint looks connected, and is asked.
+    Probing { until_ms: u64 },
+    /// The broker has just started: whoever is awake may come back first.
+    Returning { until_ms: u64 },
+    /// Relays are looked for and asked.
+    Sending,
+    /// Nothing more happens.
+    Ended,
+}
+
+/// An attempt to switch an endpoint on; see the module's documentation for the order of calls.
+#[derive(Debug)]
+pub struct PowerAttempt {
+    sleeper: Sleeper,
+    settings: PowerSettings,
+    /// Makes the ids of the commands that the attempt gives.
+    random: [u8; 10],
+    commands_made: u16,
+    began_ms: u64,
+    phase: Phase,
+    probe: Option<CommandId>,
+    /// The endpoint has acknowledged the probe late, and may tell of itself until then.
+    tell_until_ms: Option<u64>,
+    rounds: Rounds,
+    /// When somebody was first asked to send: the first packet left then or later.
+    first_ms: Option<u64>,
+    /// When the broker was asked to send, while that is not answered.
+    broker_asked_ms: Option<u64>,
+    /// The broker has sent.
+    broker_sent: bool,
+    /// `Sent` was said.
+    is_sent: bool,
+    /// There is no verdict of failure before this: after a restart, agents may need a while to come back.
+    hold_until_ms: u64,
+    actions: VecDeque<PowerAction>,
+}
+
+impl PowerAttempt {
+    /// Starts an attempt; `random` makes the ids of its commands.
+    pub fn start(sleeper: Sleeper, settings: PowerSettings, random: [u8; 10], now_ms: u64) -> Self {
+        let mut attempt = Self::new(sleeper, settings, random, now_ms);
+        if attempt.sleeper.connected {
+            let command = attempt.new_command(now_ms);
+            attempt.probe = Some(command);
+            attempt.phase = Phase::Probing { until_ms: now_ms.saturating_add(PROBE_MS) };
+            attempt.note(PowerWhat::Probed { command }, now_ms);
+            attempt.act(PowerAction::Probe { command });
+        } else {
+            attempt.begin_rounds(now_ms);
+        }
+        attempt
+    }
+
+    /// Goes on with an attempt after a restart of the broker, where its evidence says that it stood.
+    ///
+    /// Nobody is connected then who does not come back first. So an endpoint of which nothing shows that it was away
+    /// is given that time before packets are sent, and none is said not to have come up before that time is over.
+    pub fn resume(
+        sleeper: Sleeper,
+        settings: PowerSettings,
+        random: [u8; 10],
+        evidence: &[PowerStep],
+        now_ms: u64,
+    ) -> Self {
+        let past = Past::read(evidence, now_ms);
+        let mut attempt = Self::new(sleeper, settings, random, now_ms);
+        attempt.began_ms = past.began_ms.unwrap_or(now_ms);
+        if let Some((state, detail)) = past.verdict {
+            attempt.phase = Phase::Ended;
+            attempt.act(PowerAction::End { state, detail });
+            return attempt;
+        }
+        let return_ms = now_ms.saturating_add(attempt.settings.return_ms);
+        attempt.hold_until_ms = return_ms;
+        if past.was_sent() {
+            attempt.is_sent = true;
+            attempt.act(PowerAction::Sent);
+        }
+        attempt.broker_sent = past.broker_sent;
+        if let Some(first_ms) = past.first_ms {
+            attempt.first_ms = Some(first_ms);
+            attempt.rounds = past.rounds;
+            attempt.phase = Phase::Sending;
+            attempt.handle_timeout(now_ms);
+        } else if past.was_away {
+            attempt.begin_rounds(now_ms);
+        } else {
+            attempt.phase = Phase::Returning { until_ms: return_ms };
+        }
+        attempt
+    }
+
+    fn new(sleeper: Sleeper, settings: PowerSettings, random: [u8; 10], now_ms: u64) -> Self {
+        Self {
+            sleeper,
+            settings,
+            random,
+            commands_made: 0,
+            began_ms: now_ms,
+            phase: Phase::Sending,
+            probe: None,
+            tell_until_ms: None,
+            rounds: Rounds::new(now_ms),
+            first_ms: None,
+            broker_asked_ms: None,
+            broker_sent: false,
+            is_sent: false,
+            hold_until_ms: 0,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Returns the endpoint.
+    pub fn agent(&self) -> &AgentId {
+        &self.sleeper.agent
+    }
+
+    /// Returns the commands that the attempt has given: what becomes of them goes to `handle_told`.
+    pub fn commands(&self) -> impl Iterator<Item = CommandId> {
+        self.probe.into_iter().chain(self.rounds.commands())
+    }
+
+    /// Tells whether the attempt has ended.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Takes the next thing to do.
+    pub fn poll_action(&mut self) -> Option<PowerAction> {
+        self.actions.pop_front()
+    }
+
+    /// Returns when `handle_timeout` is to be called at the latest; `None` once the attempt has ended.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Ended => return None,
+            Phase::Probing { until_ms } | Phase::Returning { until_ms } => until_ms,
+            Phase::Sending => {
+                let give_up = self.give_up_ms();
+                self.rounds.deadline_ms(self.settings.timeout_ms).map_or(give_up, |next| next.min(give_up))
+            }
+        };
+        Some(self.tell_until_ms.map_or(phase, |until| phase.min(until)))
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        if self.tell_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
+            let text = "it acknowledged a wake late, on the connection that it had: it is up";
+            return self.end(CommandState::Done, text, now_ms);
+        }
+        match self.phase {
+            Phase::Ended => {}
+            Phase::Probing { until_ms } => {
+                if now_ms >= until_ms {
+                    self.note(PowerWhat::ProbeUnanswered, now_ms);
+                    self.begin_rounds(now_ms);
+                }
+            }
+            Phase::Returning { until_ms } => {
+                if now_ms >= until_ms {
+                    self.begin_rounds(now_ms);
+                }
+            }
+            Phase::Sending => self.go_on(now_ms),
+        }
+    }
+
+    /// Takes those who may send for the endpoint now, in any order.
+    pub fn handle_candidates(&mut self, candidates: Vec<Neighbour>, now_ms: u64) {
+        if self.phase != Phase::Sending || !self.rounds.is_finding() {
+            return;
+        }
+        for neighbour in self.rounds.choose(candidates) {
+            let command = self.new_command(now_ms);
+            let round = self.rounds.ask(neighbour.agent(), command, now_ms);
+            self.first_ms.get_or_insert(now_ms);
+            let relay = neighbour.agent().clone();
+            self.note(PowerWhat::RelayAsked { relay: relay.clone(), command, round }, now_ms);
+            let job = RelayJob {
+                macs: self.sleeper.targets.macs.clone(),
+                networks: neighbour.networks().to_vec(),
+                ports: self.settings.ports.clone(),
+                secureon: None,
+            };
+            self.act(PowerAction::Ask { command, relay, job, round });
+        }
+        if self.rounds.asked_in_round() > 0 {
+            return;
+        }
+        if self.settings.broker_sends {
+            self.broker_asked_ms = Some(now_ms);
+            let (macs, ports) = (self.sleeper.targets.macs.clone(), self.settings.ports.clone());
+            self.act(PowerAction::SendFromBroker { macs, ports });
+        } else {
+            let detail = self.no_relay_text();
+            self.note(PowerWhat::NoRelay { detail }, now_ms);
+            self.give_up_if_hopeless(now_ms);
+        }
+    }
+
+    /// Takes what the broker sent to where, and what went wrong, a line for each.
+    pub fn handle_broker_sent(&mut self, destinations: Vec<String>, errors: Vec<String>, now_ms: u64) {
+        let Some(asked_ms) = self.broker_asked_ms.take() else { return };
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let sent = !destinations.is_empty();
+        // Dated by the question: packets left from then on, the last one of them half a second later.
+        self.note(PowerWhat::BrokerSent { destinations, errors }, asked_ms);
+        if sent {
+            self.first_ms.get_or_insert(asked_ms);
+            self.broker_sent = true;
+            self.say_sent();
+        } else {
+            self.give_up_if_hopeless(now_ms);
+        }
+    }
+
+    /// Takes the state of a command that the attempt has given.
+    pub fn handle_told(
+        &mut self,
+        command: CommandId,
+        state: CommandState,
+        detail: Option<String>,
+        now_ms: u64,
+    ) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if self.probe == Some(command) {
+            return self.handle_probe_told(state, now_ms);
+        }
+        let Some(change) = self.rounds.told(command, state) else { return };
+        let relay = change.relay;
+        if change.acknowledged {
+            self.note(PowerWhat::RelayAcknowledged { relay: relay.clone() }, now_ms);
+            self.say_sent();
+        }
+        match change.what {
+            Change::Nothing => {}
+            Change::Left => self.note(PowerWhat::RelayLeft { relay }, now_ms),
+            Change::Said => self.note(PowerWhat::RelaySaid { relay, state, detail }, now_ms),
+        }
+        if change.replace {
+            self.replace();
+        }
+    }
+
+    fn handle_probe_told(&mut self, state: CommandState, now_ms: u64) {
+        match state {
+            CommandState::Acknowledged
+            | CommandState::Done
+            | CommandState::Failed
+            | CommandState::Refused => {
+                self.probe = None;
+                if matches!(self.phase, Phase::Probing { .. }) {
+                    self.end(CommandState::Done, "was already up: it acknowledged a wake", now_ms);
+                } else {
+                    // It may have slept with its connection open; if so, it connects anew now and says since when.
+                    self.tell_until_ms = Some(now_ms.saturating_add(TELL_MS));
+                }
+            }
+            // Whether it comes back by itself shows within the time of the probe.
+            CommandState::Queued
+            | CommandState::Sent
+            | CommandState::Superseded
+            | CommandState::Expired
+            | CommandState::Cancelled => {}
+        }
+    }
+
+    /// Takes what the endpoint tells of itself, which ends the attempt.
+    pub fn handle_heard(&mut self, heard: &Heard, now_ms: u64) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        // While the broker's answer is awaited it may have sent.
+        let first_ms = self.first_ms.or(self.broker_asked_ms);
+        let after_ms = first_ms.map(|first_ms| now_ms.saturating_sub(first_ms));
+        let Heard { since_boot, since_resume, .. } = *heard;
+        self.note(PowerWhat::Heard { since_boot, since_resume, after_ms }, now_ms);
+        let changed = |known: &Option<String>, told: &Option<String>| matches!((known, told), (Some(known), Some(told)) if known != told);
+        let ids_changed = changed(&self.sleeper.boot_id, &heard.boot_id)
+            || changed(&self.sleeper.resume_id, &heard.resume_id);
+        let came = Came { began_ms: self.began_ms, first_ms, heard, told_ms: now_ms, ids_changed };
+        let (state, detail) = judge(&came);
+        self.end(state, &detail, now_ms);
+    }
+
+    /// Ends the attempt because the command is taken back.
+    pub fn handle_cancelled(&mut self, now_ms: u64) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.note(PowerWhat::Verdict { state: CommandState::Cancelled, detail: None }, now_ms);
+        self.phase = Phase::Ended;
+        self.act(PowerAction::End { state: CommandState::Cancelled, detail: None });
+    }
+
+    fn begin_rounds(&mut self, now_ms: u64) {
+        self.phase = Phase::Sending;
+        if self.sleeper.targets.macs.is_empty() {
+            let text = self.sleeper.targets.no_mac_text();
+            return self.end(CommandState::Failed, &text, now_ms);
+        }
+        self.rounds = Rounds::new(now_ms);
+        self.go_on(now_ms);
+    }
+
+    /// Replaces the silent, begins the next round, and gives up: whichever is due.
+    fn go_on(&mut self, now_ms: u64) {
+        if now_ms >= self.give_up_ms() {
+            let text = self.did_not_come_up_text();
+            return self.end(CommandState::Failed, &text, now_ms);
+        }
+        for (relay, replace) in self.rounds.fall_silent(now_ms) {
+            self.note(PowerWhat::RelaySilent { relay }, now_ms);
+            if replace {
+                self.replace();
+            }
+        }
+        let sendable = !self.sleeper.targets.macs.is_empty();
+        if sendable && self.rounds.begin_if_due(now_ms, self.settings.timeout_ms) {
+            self.act(PowerAction::FindRelays);
+        }
+    }
+
+    /// Looks for one in the place of a relay that was asked in vain.
+    fn replace(&mut self) {
+        if self.rounds.want_another() {
+            self.act(PowerAction::FindRelays);
+        }
+    }
+
+    /// Returns when the endpoint has not come up.
+    fn give_up_ms(&self) -> u64 {
+        // Nothing asked: the looks end before this by themselves if they are answered.
+        let first_ms = self.first_ms.or(self.broker_asked_ms);
+        let from_ms = first_ms.unwrap_or_else(|| self.rounds.last_look_ms(self.settings.timeout_ms));
+        from_ms.saturating_add(self.settings.timeout_ms).max(self.hold_until_ms)
+    }
+
+    /// Gives up if nothing was sent and nobody will be looked for any more.
+    fn give_up_if_hopeless(&mut self, now_ms: u64) {
+        if self.first_ms.is_none() && self.rounds.is_last(self.settings.timeout_ms) {
+            let text = self.no_relay_text();
+            self.end(CommandState::Failed, &text, now_ms);
+        }
+    }
+
+    fn no_relay_text(&self) -> String {
+        let networks = self.sleeper.targets.networks_text();
+        let broker = if self.settings.broker_sends {
+            "the broker could not send itself"
+        } else {
+            "the broker has no addresses to send to itself"
+        };
+        if networks.is_empty() {
+            return format!(
+                "no awake relay: it is not known on which subnet the endpoint was last; {broker}"
+            );
+        }
+        format!("no awake relay on {networks}; {broker}")
+    }
+
+    fn did_not_come_up_text(&self) -> String {
+        let secs = self.settings.timeout_ms / 1000;
+        let (sent, asked) = self.rounds.names();
+        let mut senders: Vec<_> = sent.iter().map(ToString::to_string).collect();
+        if self.broker_sent {
+            senders.push("the broker".to_owned());
+        }
+        if !senders.is_empty() {
+            return format!("sent by {}, did not come up within {secs} s", join(&senders));
+        }
+        if asked.is_empty() {
+            return self.no_relay_text();
+        }
+        format!("did not come up within {secs} s; {} asked to send, but none says that it did", were(&asked))
+    }
+
+    fn say_sent(&mut self) {
+        if !self.is_sent {
+            self.is_sent = true;
+            self.act(PowerAction::Sent);
+        }
+    }
+
+    fn end(&mut self, state: CommandState, detail: &str, now_ms: u64) {
+        let detail = Some(detail.to_owned());
+        self.note(PowerWhat::Verdict { state, detail: detail.clone() }, now_ms);
+        self.phase = Phase::Ended;
+        self.act(PowerAction::End { state, detail });
+    }
+
+    fn new_command(&mut self, now_ms: u64) -> CommandId {
+        let mut random = self.random;
+        let [.., high, low] = &mut random;
+        let number = u16::from_be_bytes([*high, *low]).wrapping_add(self.commands_made);
+        [*high, *low] = number.to_be_bytes();
+        self.commands_made = self.commands_made.wrapping_add(1);
+        CommandId::from_parts(now_ms, &random)
+    }
+
+    fn note(&mut self, what: PowerWhat, at_ms: u64) {
+        let at = Timestamp::from_unix_ms(i64::try_from(at_ms).unwrap_or(i64::MAX));
+        self.act(PowerAction::Evidence(PowerStep { at, what }));
+    }
+
+    fn act(&mut self, action: PowerAction) {
+        self.actions.push_back(action);
+    }
+}
+
+/// Enumerates agents with their verb.
+fn were(agents: &[AgentId]) -> String {
+    format!("{} {}", join(agents), if agents.len() == 1 { "was" } else { "were" })
+}
