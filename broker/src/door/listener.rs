@@ -25,7 +25,7 @@ pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener, serves: Serve
             _ = draining.wait_for(|draining| *draining) => return,
         };
         match accepted {
-            Ok((stream, address)) => admit(&door, stream, address, serves),
+            Ok((stream, address)) => admit(&door, stream, socket::canonical(address), serves),
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted at the moment");
                 tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -106,6 +106,11 @@ pub fn accepted(stream: &TcpStream, user_timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns a peer's address without its IPv4 in an IPv6 one, as a socket for both gives it.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// Lets the kernel probe a peer that was silent for `idle`, and end the connection if it does not answer.
 ///
 /// Called again with another time when CONNECT has told the keep-alive; see [`keepalive_idle`].
@@ -126,6 +131,14 @@ pub fn keepalive_idle(keep_alive_secs: u16, without: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_shown_as_one_whatever_the_socket() {
+        let shown = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(shown("[::ffff:192.0.2.7]:49152"), "192.0.2.7:49152");
+        assert_eq!(shown("192.0.2.7:49152"), "192.0.2.7:49152");
+        assert_eq!(shown("[2001:db8::7]:49152"), "[2001:db8::7]:49152");
+    }
 
     #[tokio::test]
     async fn options_reach_the_kernel() {
