@@ -103,6 +103,11 @@ pub enum PowerWhat {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_ms: Option<u64>,
     },
+    /// Steps for which the command's row had no room; they were told as they happened.
+    LeftOut {
+        /// How many.
+        steps: u32,
+    },
     /// The end.
     Verdict {
         /// `done`, `failed`, or one that came from elsewhere.

@@ -185,6 +185,7 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("power-step/no-relay.json", json::<PowerStep>),
     ("power-step/broker-sent.json", json::<PowerStep>),
     ("power-step/heard.json", json::<PowerStep>),
+    ("power-step/left-out.json", json::<PowerStep>),
     ("power-step/verdict.json", json::<PowerStep>),
     ("power-step/heard-bare.json", json::<PowerStep>),
     ("event/power-step.json", json::<Event>),

@@ -7,7 +7,7 @@ use wakemq_protocol::{AgentId, Command, CommandId, Facts, GroupPath, PresenceCha
 use super::Engine;
 use crate::metrics::ReceiptFate;
 use crate::registry::{Arrival, Mailbox};
-use crate::store::{Admin, AdminOp, Durability, Epoch, Outcomes, StoreError, Transition, Verdict};
+use crate::store::{Admin, AdminOp, Durability, Epoch, Lane, Outcomes, StoreError, Transition, Verdict};
 
 /// The node's name in claims: there is one node so far.
 const NODE: &str = "local";
@@ -43,7 +43,7 @@ impl Engine {
 
     /// Claims the agent's inbox for its connection. `None` if another connection has taken over meanwhile.
     pub async fn claim(&self, agent: &AgentId, mailbox: &Mailbox) -> Result<Option<Epoch>, StoreError> {
-        let claim = self.store.claim(agent, NODE, self.clock.now()).await?;
+        let claim = self.store.claim(agent, Lane::Agent, NODE, self.clock.now()).await?;
         self.tell(&claim.changes);
         let _order = self.presence.lock();
         if !self.registry.set_epoch(agent, mailbox.id(), Some(claim.epoch)) {
@@ -131,7 +131,7 @@ impl Engine {
 
     /// Keeps what the agent tells of itself; the next flush takes it along.
     pub async fn facts(&self, agent: &AgentId, mailbox: &Mailbox, facts: Facts) -> Result<(), StoreError> {
-        self.seen(agent, Some(facts.clone())).await?;
+        self.seen(agent, mailbox, Some(facts.clone())).await?;
         if let Some(group) = self.registry.group_of(agent) {
             let address = Some(mailbox.address());
             self.presence_event(agent, group, PresenceChange::Facts, address, (None, Some(&facts)));
@@ -173,7 +173,7 @@ impl Engine {
         if let Some(epoch) = epoch {
             self.record_one(Transition::Release { agent: agent.clone(), epoch }).await?;
         }
-        self.seen(agent, None).await
+        self.seen(agent, mailbox, None).await
     }
 
     /// Tells that an agent that was subscribed is not any more; its entry is still there, its own or a newer one.
@@ -183,8 +183,9 @@ impl Engine {
         self.presence_event(agent, group, PresenceChange::Disconnected, address, (detail, None));
     }
 
-    async fn seen(&self, agent: &AgentId, facts: Option<Facts>) -> Result<(), StoreError> {
-        let op = Admin { op: AdminOp::Seen { agent: agent.clone(), facts }, actor: None };
+    async fn seen(&self, agent: &AgentId, mailbox: &Mailbox, facts: Option<Facts>) -> Result<(), StoreError> {
+        let source = Some(mailbox.address().ip());
+        let op = Admin { op: AdminOp::Seen { agent: agent.clone(), facts, source }, actor: None };
         self.store.write(vec![op], Durability::Lazy, self.clock.now()).await.map(drop)
     }
 }

@@ -179,7 +179,7 @@ pub(crate) fn command_view(row: CommandRow) -> CommandView {
         state,
         counts,
         outcomes,
-        evidence: Vec::new(),
+        evidence: row.evidence,
         next,
     }
 }

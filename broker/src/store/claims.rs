@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use wakemq_protocol::{CommandId, Slot, Timestamp};
 
-use super::Epoch;
+use super::{Epoch, Lane};
 
 const SHARDS: usize = 64;
 
@@ -33,6 +33,8 @@ pub(super) struct Claims {
 #[derive(Default)]
 pub(super) struct Shard {
     held: HashMap<Box<str>, Held>,
+    /// The engine's claims: only an agent that is being switched on has one.
+    power: HashMap<Box<str>, Held>,
     /// Commands that the running batch changes, by agent.
     busy: HashMap<Box<str>, HashSet<CommandId>>,
 }
@@ -42,11 +44,12 @@ struct Held {
     carried: Vec<Carried>,
 }
 
-/// A command that a connection carries.
+/// A command that a connection, or the engine, carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Carried {
     pub(super) id: CommandId,
-    pub(super) since: Timestamp,
+    /// Since when it is `sent`. A connection sends what it carries at once; the engine has to find a way first.
+    pub(super) sent: Option<Timestamp>,
     /// It is the agent's own, and in no inbox.
     pub(super) live: bool,
     /// Gives nothing else meanwhile.
@@ -60,6 +63,8 @@ pub(super) enum Effect {
     Changed { agent_key: String, id: CommandId, over: bool },
     /// A command is carried from its acceptance on.
     Carried { agent_key: String, id: CommandId },
+    /// A command that the engine carries is on its way.
+    Sent { agent_key: String, id: CommandId },
     /// A command for a group was changed as a whole.
     Ending { id: CommandId },
     /// The agent was revoked.
@@ -84,20 +89,20 @@ impl Claims {
         self.shards[(hash % SHARDS as u64) as usize].lock()
     }
 
-    /// Gives a claim to a new connection; returns its epoch and what the former one carried.
-    pub(super) fn take_over(&self, agent_key: &str) -> (Epoch, Vec<Carried>) {
+    /// Gives a claim to a new connection, or to the engine; returns its epoch and what the former one carried.
+    pub(super) fn take_over(&self, agent_key: &str, lane: Lane) -> (Epoch, Vec<Carried>) {
         let mut shard = self.shard(agent_key);
         // Under the lock, so that of two claims the one that holds in the end has the higher epoch.
         let epoch = Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1);
-        let former = shard.held.insert(agent_key.into(), Held { epoch, carried: Vec::new() });
+        let former = shard.lane(lane).insert(agent_key.into(), Held { epoch, carried: Vec::new() });
         (epoch, former.map(|held| held.carried).unwrap_or_default())
     }
 
     /// Ends a claim; returns what it carried, or `None` if the epoch is stale.
     pub(super) fn give_up(&self, agent_key: &str, epoch: Epoch) -> Option<Vec<Carried>> {
         let mut shard = self.shard(agent_key);
-        shard.epoch(agent_key).filter(|&held| held == epoch)?;
-        shard.held.remove(agent_key).map(|held| held.carried)
+        let lane = shard.lane_of(agent_key, epoch)?;
+        shard.lane(lane).remove(agent_key).map(|held| held.carried)
     }
 
     /// Keeps commands for groups from ending while some are handed out; taken after a shard.
@@ -133,42 +138,84 @@ impl Claims {
                 Effect::Carried { agent_key, id } if !committed => {
                     self.shard(&agent_key).drop_carried(&agent_key, id)
                 }
+                Effect::Sent { agent_key, id } if !committed => {
+                    self.shard(&agent_key).set_sent(&agent_key, id, None)
+                }
                 Effect::Revoked { agent_key } if committed => {
-                    self.shard(&agent_key).held.remove(&*agent_key);
+                    let mut shard = self.shard(&agent_key);
+                    shard.held.remove(&*agent_key);
+                    shard.power.remove(&*agent_key);
                 }
                 Effect::Ending { id } => {
                     self.ending.write().remove(&id);
                 }
-                Effect::Carried { .. } | Effect::Revoked { .. } => {}
+                Effect::Carried { .. } | Effect::Sent { .. } | Effect::Revoked { .. } => {}
             }
         }
     }
 }
 
 impl Shard {
+    fn lane(&mut self, lane: Lane) -> &mut HashMap<Box<str>, Held> {
+        match lane {
+            Lane::Agent => &mut self.held,
+            Lane::Power => &mut self.power,
+        }
+    }
+
+    fn held(&self, agent_key: &str, lane: Lane) -> Option<&Held> {
+        match lane {
+            Lane::Agent => self.held.get(agent_key),
+            Lane::Power => self.power.get(agent_key),
+        }
+    }
+
     /// Returns the newest epoch of an agent's claim.
-    pub(super) fn epoch(&self, agent_key: &str) -> Option<Epoch> {
-        self.held.get(agent_key).map(|held| held.epoch)
+    pub(super) fn epoch(&self, agent_key: &str, lane: Lane) -> Option<Epoch> {
+        self.held(agent_key, lane).map(|held| held.epoch)
     }
 
-    /// Returns what the agent's connection carries.
-    pub(super) fn carried(&self, agent_key: &str) -> &[Carried] {
-        self.held.get(agent_key).map_or(&[], |held| &held.carried)
+    /// Returns the lane of which an epoch is the newest; `None` if it is stale.
+    pub(super) fn lane_of(&self, agent_key: &str, epoch: Epoch) -> Option<Lane> {
+        [Lane::Agent, Lane::Power].into_iter().find(|&lane| self.epoch(agent_key, lane) == Some(epoch))
     }
 
-    /// Returns since when a command is carried; `None` if it is not.
-    pub(super) fn carried_since(&self, agent_key: &str, id: CommandId) -> Option<Timestamp> {
-        self.carried(agent_key).iter().find(|carried| carried.id == id).map(|carried| carried.since)
+    /// Returns what is carried in a lane.
+    pub(super) fn carried(&self, agent_key: &str, lane: Lane) -> &[Carried] {
+        self.held(agent_key, lane).map_or(&[], |held| &held.carried)
+    }
+
+    fn find_carried(&self, agent_key: &str, id: CommandId) -> Option<&Carried> {
+        let lanes = [Lane::Agent, Lane::Power].into_iter();
+        lanes.flat_map(|lane| self.carried(agent_key, lane)).find(|carried| carried.id == id)
+    }
+
+    /// Tells whether a command is carried: nothing else ends it meanwhile.
+    pub(super) fn is_carried(&self, agent_key: &str, id: CommandId) -> bool {
+        self.find_carried(agent_key, id).is_some()
+    }
+
+    /// Returns since when a command is on its way; `None` if it is not.
+    pub(super) fn sent_since(&self, agent_key: &str, id: CommandId) -> Option<Timestamp> {
+        self.find_carried(agent_key, id).and_then(|carried| carried.sent)
+    }
+
+    /// Notes since when a command is on its way.
+    pub(super) fn set_sent(&mut self, agent_key: &str, id: CommandId, sent: Option<Timestamp>) {
+        let carried = self.power.get_mut(agent_key).map(|held| held.carried.iter_mut());
+        if let Some(carried) = carried.into_iter().flatten().find(|carried| carried.id == id) {
+            carried.sent = sent;
+        }
     }
 
     /// Counts the commands that are in no inbox and that the agent's connection carries.
     pub(super) fn live_count(&self, agent_key: &str) -> usize {
-        self.carried(agent_key).iter().filter(|carried| carried.live).count()
+        self.carried(agent_key, Lane::Agent).iter().filter(|carried| carried.live).count()
     }
 
-    /// Notes that the agent's connection carries a command.
-    pub(super) fn carry(&mut self, agent_key: &str, carried: Carried) {
-        if let Some(held) = self.held.get_mut(agent_key) {
+    /// Notes that a command is carried.
+    pub(super) fn carry(&mut self, agent_key: &str, lane: Lane, carried: Carried) {
+        if let Some(held) = self.lane(lane).get_mut(agent_key) {
             held.carried.push(carried);
         }
     }
@@ -193,7 +240,7 @@ impl Shard {
     }
 
     fn drop_carried(&mut self, agent_key: &str, id: CommandId) {
-        if let Some(held) = self.held.get_mut(agent_key) {
+        for held in [&mut self.held, &mut self.power].into_iter().filter_map(|lane| lane.get_mut(agent_key)) {
             held.carried.retain(|carried| carried.id != id);
             // Almost every connection carries nothing almost always.
             if held.carried.is_empty() {

@@ -49,11 +49,13 @@ pub(super) enum Table {
     Loose,
     /// The audit trail by number.
     Audit,
+    /// Pending `power` commands by sequence number, with their agents.
+    Power,
 }
 
 impl Table {
     /// All tables, each at the place of its number.
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Meta,
         Self::Agents,
         Self::Seen,
@@ -74,6 +76,7 @@ impl Table {
         Self::Forget,
         Self::Loose,
         Self::Audit,
+        Self::Power,
     ];
 
     /// Returns the name under which the table is kept.
@@ -99,6 +102,7 @@ impl Table {
             Self::Forget => "forget",
             Self::Loose => "loose",
             Self::Audit => "audit",
+            Self::Power => "power",
         }
     }
 }

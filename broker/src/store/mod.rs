@@ -32,7 +32,7 @@ use wakemq_protocol::{AgentId, Command, CommandId, SecretHash, Timestamp};
 
 pub use self::redb::{OpenMedium, open_on};
 pub use model::{
-    Actor, Admin, AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, GroupRow,
+    Actor, Admin, AdminOp, AdminOutcome, AgentRow, Change, CommandRow, Delivery, Durability, GroupRow, Lane,
     NewCommand, OperatorRow, Outcomes, Principal, Query, Recorded, Rows, Status, Submitted, TokenRow,
     Transition, Verdict,
 };
@@ -53,7 +53,7 @@ pub fn create(path: &Path) -> Result<(), StoreError> {
 /// Opens the store in a file, which [`create`] has made, with a cache of at most `cache_bytes`.
 ///
 /// A file that is missing, damaged, of another version or in use is an error that says so, and stays as it is;
-/// only what a crash interrupted is put right. The call reads the whole file, and may block for that long.
+/// only what a crash interrupted is put right, and a file of the version before is brought to this one. The call reads the whole file, and may block for that long.
 pub fn open(path: &Path, cache_bytes: usize, now: Timestamp) -> Result<Arc<dyn Store>, StoreError> {
     open_observed(path, cache_bytes, now, Arc::new(()))
 }
@@ -102,7 +102,8 @@ pub enum StoreError {
     Closed,
 }
 
-/// Names one claim of an agent's inbox: a connection that is subscribed to it. A newer claim has a higher epoch.
+/// Names one claim of an agent's inbox: a connection that is subscribed to it, or the engine that carries out its
+/// `power` commands. A newer claim, in whichever lane, has a higher epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
@@ -135,7 +136,9 @@ pub trait Store: Send + Sync + 'static {
     /// under a stale epoch is refused.
     fn record(&self, transitions: Vec<Transition>, now: Timestamp) -> StoreFuture<'_, Vec<Recorded>>;
 
-    /// Takes the next commands of an agent's inbox, at most `max`, to be carried by `epoch`.
+    /// Takes the next commands of an agent's inbox, at most `max`, to be carried by `epoch`: those of the lane in
+    /// which the epoch was claimed. A `power` command is `queued` to the outside until it is
+    /// [`Transition::PowerSent`].
     ///
     /// Slots, time to live and priority are resolved: a slot of which a command is carried gives none. Nor does
     /// one of which a command is just being changed: whoever changed it asks again after the answer, an error too.
@@ -147,8 +150,9 @@ pub trait Store: Send + Sync + 'static {
     /// Finds whom a secret belongs to: one look-up, no flush.
     fn authenticate(&self, hash: &SecretHash) -> StoreFuture<'_, Option<Principal>>;
 
-    /// Makes `node` the only one that may take from the agent's inbox; what the former claim carried is released.
-    fn claim(&self, agent: &AgentId, node: &str, now: Timestamp) -> StoreFuture<'_, Claim>;
+    /// Makes `node` the only one that may take from a lane of the agent's inbox; what the lane's former claim carried
+    /// is released.
+    fn claim(&self, agent: &AgentId, lane: Lane, node: &str, now: Timestamp) -> StoreFuture<'_, Claim>;
 
     /// Writes agents, groups, tokens and operators.
     fn write(

@@ -6,8 +6,8 @@ mod query;
 use std::net::SocketAddr;
 
 use wakemq_protocol::{
-    AgentId, CommandId, GroupPath, GroupUpdate, Kind, News, OperatorName, Outcome, Receipt, Role, Submission,
-    Target, Timestamp,
+    AgentId, CommandId, GroupPath, GroupUpdate, Kind, News, OperatorName, Outcome, PowerStep, Receipt, Role,
+    Submission, Target, Timestamp,
 };
 
 use super::Epoch;
@@ -53,6 +53,25 @@ pub enum Delivery {
     Live(Vec<(AgentId, Epoch)>),
     /// Not at all: it is recorded as `refused`, for this reason. The target need not exist.
     Refused(String),
+}
+
+/// Who carries out an agent's own commands. The claims and slots of one lane know nothing of the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// The agent: everything but `power`, over its connection.
+    Agent,
+    /// The engine: `power`, which no connection of the agent ever gets.
+    Power,
+}
+
+impl Lane {
+    /// Returns the lane of a kind.
+    pub fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Power => Self::Power,
+            Kind::Wake | Kind::Relay | Kind::Other(_) => Self::Agent,
+        }
+    }
 }
 
 /// What became of a [`NewCommand`].
@@ -119,13 +138,48 @@ pub enum Transition {
         /// Who takes it back; leaves a line in the audit trail.
         actor: Actor,
     },
-    /// The connection of this epoch ended: what it carried becomes `queued` again, or the end that is due.
-    /// A stale epoch changes nothing.
+    /// The connection of this epoch ended, or the engine carries out no `power` command under it any more: what it
+    /// carried becomes `queued` again, or the end that is due. A stale epoch changes nothing.
     Release {
         /// The agent.
         agent: AgentId,
         /// The epoch.
         epoch: Epoch,
+    },
+    /// The packets of a `power` command are in somebody's hands: it is `sent` until the engine lets it go. No more
+    /// than being carried is that written. Counts only under the epoch that carries it.
+    PowerSent {
+        /// The agent.
+        agent: AgentId,
+        /// The command.
+        id: CommandId,
+        /// The epoch of the engine's claim.
+        epoch: Epoch,
+    },
+    /// A step on the way of a `power` command: kept with it, and told as a [`Change`] in which the state is the
+    /// present one. The same step again changes nothing. Counts only under the epoch that carries the command.
+    Evidence {
+        /// The agent.
+        agent: AgentId,
+        /// The command.
+        id: CommandId,
+        /// The epoch of the engine's claim.
+        epoch: Epoch,
+        /// The step; no verdict, which whatever ends the command makes.
+        step: PowerStep,
+    },
+    /// The engine ends a `power` command as `done` or `failed`; counts only under the epoch that carries it.
+    Ended {
+        /// The agent.
+        agent: AgentId,
+        /// The command.
+        id: CommandId,
+        /// The epoch of the engine's claim.
+        epoch: Epoch,
+        /// The agent is up: `done`, otherwise `failed`.
+        is_up: bool,
+        /// How so, or why not.
+        detail: String,
     },
     /// Ends what has expired and is not carried, and forgets commands a day after they expired; at most `max` of
     /// each. [`Verdict::More`] if there is more to do.
@@ -163,6 +217,9 @@ pub enum Verdict {
 
 /// A change of a command's state: for one agent, or of a command for a group as a whole.
 ///
+/// Of a `power` command each step of its evidence is a change too, in the update's `evidence`. Whatever ends it adds a
+/// verdict to its evidence, and the change that tells of the end has that verdict.
+///
 /// What becomes of a command for a group at one agent is told as that agent's change; how many are in which state
 /// is told on request ([`Store::command`](super::Store::command)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +253,8 @@ pub struct CommandRow {
     pub expires: Timestamp,
     /// What became of it.
     pub status: Status,
+    /// How a `power` command is, or was, carried out; in order.
+    pub evidence: Vec<PowerStep>,
 }
 
 /// What became of a command.

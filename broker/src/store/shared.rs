@@ -11,7 +11,7 @@ use super::kv::{ReadKv, Table};
 use super::logic::{self, Releasing};
 use super::rows;
 use super::{
-    Admin, AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand,
+    Admin, AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand,
     Outcomes, Principal, Query, Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition,
     Verdict,
 };
@@ -63,24 +63,23 @@ impl<B: Backend> SharedStore<B> {
     async fn let_go(
         &self,
         agent_key: String,
-        carried: &[Carried],
+        carried: Vec<Carried>,
         now: Timestamp,
     ) -> Result<Vec<Change>, StoreError> {
         if carried.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<CommandId> = carried.iter().map(|carried| carried.id).collect();
         let releasing = self
             .read(|backend| {
                 let shard = self.claims.shard(&agent_key);
-                backend.read(|kv| logic::releasing(&shard, &agent_key, &ids, now, kv))
+                backend.read(|kv| logic::releasing(&shard, &agent_key, &carried, now, kv))
             })
             .await?;
         let others = match releasing {
             Releasing::Done(changes) => return Ok(changes),
             Releasing::Due(others) => others,
         };
-        match self.write(move |batch| logic::release(batch, &agent_key, &ids, now)).await {
+        match self.write(move |batch| logic::release(batch, &agent_key, &carried, now)).await {
             // They stay due, and the next sweep tells of them.
             Err(StoreError::Io(error)) => {
                 tracing::warn!(%error, "the ends of released commands cannot be written yet");
@@ -112,7 +111,7 @@ impl<B: Backend> Store for SharedStore<B> {
                 let Some(carried) = self.claims.give_up(&agent_key, *epoch) else {
                     return Ok(vec![Recorded { verdict: Verdict::Stale, changes: Vec::new() }]);
                 };
-                let changes = self.let_go(agent_key, &carried, now).await?;
+                let changes = self.let_go(agent_key, carried, now).await?;
                 return Ok(vec![Recorded { verdict: Verdict::Applied, changes }]);
             }
             self.write(move |batch| {
@@ -150,11 +149,11 @@ impl<B: Backend> Store for SharedStore<B> {
     }
 
     // One process holds all connections, so that the name of the node tells nothing.
-    fn claim(&self, agent: &AgentId, _node: &str, now: Timestamp) -> StoreFuture<'_, Claim> {
+    fn claim(&self, agent: &AgentId, lane: Lane, _node: &str, now: Timestamp) -> StoreFuture<'_, Claim> {
         let agent_key = agent.key();
         Box::pin(async move {
-            let (epoch, former) = self.claims.take_over(&agent_key);
-            let changes = self.let_go(agent_key, &former, now).await?;
+            let (epoch, former) = self.claims.take_over(&agent_key, lane);
+            let changes = self.let_go(agent_key, former, now).await?;
             Ok(Claim { epoch, changes })
         })
     }
@@ -205,6 +204,9 @@ impl<B: Backend> Store for SharedStore<B> {
                 }
                 Query::Waiting { id, after, max } => {
                     return backend.read(|kv| logic::waiting(kv, *id, after.as_ref(), *max));
+                }
+                Query::Power { after, max } => {
+                    return backend.read(|kv| logic::power(kv, *after, *max));
                 }
                 Query::Health => {
                     backend.read(|kv| rows::check_format(kv))?;

@@ -22,7 +22,7 @@ use super::*;
 use crate::clock::{Clock, Source};
 use crate::engine::{Advertise, Caller, NoEvents, create_operator};
 use crate::store::{
-    self, Admin, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, NewCommand, Outcomes,
+    self, Admin, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand, Outcomes,
     Principal, Query, Recorded, Role, Rows, Store, StoreError, StoreFuture, Submitted, Transition,
 };
 
@@ -66,7 +66,7 @@ impl Store for Broken {
     fn authenticate(&self, _: &SecretHash) -> StoreFuture<'_, Option<Principal>> {
         broken()
     }
-    fn claim(&self, _: &AgentId, _: &str, _: Timestamp) -> StoreFuture<'_, Claim> {
+    fn claim(&self, _: &AgentId, _: Lane, _: &str, _: Timestamp) -> StoreFuture<'_, Claim> {
         broken()
     }
     fn write(&self, _: Vec<Admin>, _: Durability, _: Timestamp) -> StoreFuture<'_, Vec<AdminOutcome>> {

@@ -11,7 +11,7 @@ use wakemq_protocol::{
 };
 
 use crate::store::{
-    Actor, Admin, AdminOp, Delivery, Durability, NewCommand, Outcomes, Query, Role, Store, StoreError,
+    Actor, Admin, AdminOp, Delivery, Durability, Lane, NewCommand, Outcomes, Query, Role, Store, StoreError,
     StoreFuture, Target, Transition,
 };
 
@@ -122,7 +122,7 @@ fn creations() -> Vec<AdminOp> {
             role: Role::Admin,
             group: GroupPath::root(),
         },
-        AdminOp::Seen { agent: agent("a"), facts: Some(facts()) },
+        AdminOp::Seen { agent: agent("a"), facts: Some(facts()), source: None },
     ]
 }
 
@@ -130,7 +130,7 @@ fn creations() -> Vec<AdminOp> {
 fn live(store: &dyn Store, now: Timestamp) {
     for name in ["a", "b"] {
         let agent = agent(name);
-        let Ok(claim) = done(store.claim(&agent, "node", now)) else { continue };
+        let Ok(claim) = done(store.claim(&agent, Lane::Agent, "node", now)) else { continue };
         let Ok(page) = done(store.inbox(&agent, claim.epoch, 4, now)) else { continue };
         let mut transitions = Vec::new();
         for (number, command) in page.commands.iter().enumerate() {
@@ -163,7 +163,7 @@ pub(super) fn exercise(store: &dyn Store) {
         [1, 3, 7, 20].map(|number| Transition::Cancel { id: id(number), scope: scope(), actor: by() });
     drop(done(store.record(cancels.to_vec(), at(5))));
     let ops = [
-        AdminOp::Seen { agent: agent("b"), facts: None },
+        AdminOp::Seen { agent: agent("b"), facts: None, source: Some([192, 0, 2, 1].into()) },
         AdminOp::MoveAgent { agent: agent("a"), to: group("other"), scope: scope() },
         AdminOp::RenameGroup { group: group("empty"), to: group("full") },
         AdminOp::RemoveGroup { group: group("full/one") },

@@ -35,7 +35,7 @@ pub(in crate::store) fn write(
         AdminOp::CreateGroup { group } => groups::create(batch, group, actor, now),
         AdminOp::RemoveGroup { group } => groups::remove(batch, group, actor, now),
         AdminOp::RenameGroup { group, to } => groups::rename(batch, group, to, actor, now),
-        AdminOp::Seen { agent, facts } => agents::seen(batch, agent, facts.as_ref(), now),
+        AdminOp::Seen { agent, facts, source } => agents::seen(batch, agent, (facts.as_ref(), *source), now),
         AdminOp::CreateToken { token, group, uses, expires, by } => {
             let (group, by) = (group.clone(), by.clone());
             let row = Token { group, uses: *uses, uses_left: *uses, expires: *expires, by };

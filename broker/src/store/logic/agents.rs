@@ -1,5 +1,7 @@
 //! Agents: how they come, move and go, and what is read of them.
 
+use std::net::IpAddr;
+
 use parking_lot::MutexGuard;
 use serde_json::json;
 use wakemq_protocol::{AgentId, CommandState, Facts, GroupPath, SecretHash, Timestamp};
@@ -11,7 +13,7 @@ use crate::store::batch::Batch;
 use crate::store::claims::{Effect, Shard};
 use crate::store::kv::{ReadKv, Table, WriteKv, after};
 use crate::store::rows::{self, Agent, Owner, Row, Seen};
-use crate::store::{Actor, AdminOutcome, AgentRow, Change, StoreError};
+use crate::store::{Actor, AdminOutcome, AgentRow, Change, Lane, StoreError};
 
 /// Creates an agent, unless its id or its secret is taken.
 pub(super) fn create(
@@ -38,7 +40,7 @@ pub(super) fn create(
     groups::enter(batch, group, 0, now)?;
     put(batch, &key, &row)?;
     if let Some(facts) = facts {
-        let seen = Seen { last_seen: None, facts: Some(facts.clone()) };
+        let seen = Seen { facts: Some(facts.clone()), ..Seen::default() };
         rows::put(batch, Table::Seen, key.as_bytes(), &seen)?;
     }
     Ok(true)
@@ -59,7 +61,9 @@ fn own_pending(
     agent_key: &str,
 ) -> Result<Vec<(wakemq_protocol::CommandId, Row)>, StoreError> {
     let mut ids: Vec<_> = rows::inbox(batch, agent_key)?.into_iter().map(|entry| entry.id).collect();
-    ids.extend(shard.carried(agent_key).iter().filter(|carried| carried.live).map(|carried| carried.id));
+    ids.extend(
+        shard.carried(agent_key, Lane::Agent).iter().filter(|carried| carried.live).map(|carried| carried.id),
+    );
     let mut pending = Vec::with_capacity(ids.len());
     for id in ids {
         pending.extend(rows::command(batch, id)?.filter(Row::is_pending).map(|row| (id, row)));
@@ -96,7 +100,7 @@ pub(super) fn revoke(
     for (_, entry) in rows::open_records(batch, &row)? {
         changes.extend(outcomes::cancel(batch, &mut shard, &row, entry.id, now)?);
     }
-    let carried: Vec<_> = shard.carried(&agent_key).iter().map(|carried| carried.id).collect();
+    let carried: Vec<_> = shard.carried(&agent_key, Lane::Agent).iter().map(|carried| carried.id).collect();
     for id in carried {
         changes.extend(outcomes::settle(batch, &mut shard, &agent_key, id, now)?);
     }
@@ -176,16 +180,16 @@ fn take_record_back(
     id: wakemq_protocol::CommandId,
     now: Timestamp,
 ) -> Result<Option<Change>, StoreError> {
-    match shard.carried_since(&agent.agent.key(), id) {
-        Some(_) => outcomes::request_cancel(batch, shard, agent, id),
-        None => outcomes::cancel(batch, shard, agent, id, now),
+    match shard.is_carried(&agent.agent.key(), id) {
+        true => outcomes::request_cancel(batch, shard, agent, id),
+        false => outcomes::cancel(batch, shard, agent, id, now),
     }
 }
 
 pub(super) fn seen(
     batch: &mut Batch<'_>,
     agent: &AgentId,
-    facts: Option<&Facts>,
+    (facts, source): (Option<&Facts>, Option<IpAddr>),
     now: Timestamp,
 ) -> Result<AdminOutcome, StoreError> {
     let key = agent.key();
@@ -197,6 +201,7 @@ pub(super) fn seen(
     if let Some(facts) = facts {
         seen.facts = Some(facts.clone());
     }
+    seen.source = source.or(seen.source);
     rows::put(batch, Table::Seen, key.as_bytes(), &seen)?;
     Ok(AdminOutcome::Done)
 }
@@ -242,6 +247,7 @@ fn agent_row(kv: &dyn ReadKv, row: Agent) -> Result<AgentRow, StoreError> {
         created: row.created,
         last_seen: seen.last_seen,
         facts: seen.facts,
+        source: seen.source,
         pending: u32::try_from(pending).unwrap_or(u32::MAX),
     })
 }

@@ -8,9 +8,9 @@ use super::lifecycle::due;
 use crate::store::claims::{Carried, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Entry, Record, Row};
-use crate::store::{Epoch, InboxPage, StoreError};
+use crate::store::{Epoch, InboxPage, Lane, StoreError};
 
-/// Takes the next commands of an inbox, the agent's own and its groups'; `kv` is a snapshot that is younger than the
+/// Takes the next commands of an inbox, for the agent its own and its groups'; `kv` is a snapshot that is younger than the
 /// locks on `shard` and `ending`.
 pub(in crate::store) fn take(
     shard: &mut Shard,
@@ -21,12 +21,12 @@ pub(in crate::store) fn take(
     max: usize,
     now: Timestamp,
 ) -> Result<InboxPage, StoreError> {
-    if shard.epoch(agent_key) != Some(epoch) {
+    let Some(lane) = shard.lane_of(agent_key, epoch) else {
         return Ok(InboxPage { commands: Vec::new(), stale: true });
-    }
-    let lines = lines(kv, agent_key)?;
+    };
+    let lines = lines(kv, agent_key, lane)?;
     let held = |id| shard.is_busy(agent_key, id) || ending.contains(&id);
-    let slots = slots(shard, agent_key, &lines, held, now);
+    let slots = slots(shard, (agent_key, lane), &lines, held, now);
     let mut taken = Vec::new();
     for Line { entry, .. } in &lines {
         if taken.len() >= max {
@@ -35,7 +35,7 @@ pub(in crate::store) fn take(
         let free = entry.slot.as_ref().is_none_or(|slot| slots.get(slot) == Some(&Some(entry.sequence)));
         if !free
             || held(entry.id)
-            || shard.carried_since(agent_key, entry.id).is_some()
+            || shard.is_carried(agent_key, entry.id)
             || due(entry.cancel_requested, false, entry.expires, now).is_some()
         {
             continue;
@@ -46,7 +46,8 @@ pub(in crate::store) fn take(
     let commands = taken
         .into_iter()
         .map(|(command, slot)| {
-            shard.carry(agent_key, Carried { id: command.id, since: now, live: false, slot });
+            let sent = (lane == Lane::Agent).then_some(now);
+            shard.carry(agent_key, lane, Carried { id: command.id, sent, live: false, slot });
             command
         })
         .collect();
@@ -59,11 +60,13 @@ struct Line {
     is_record: bool,
 }
 
-/// Reads all lines for an agent, in order of priority, then acceptance.
-fn lines(kv: &dyn ReadKv, agent_key: &str) -> Result<Vec<Line>, StoreError> {
-    let own = rows::inbox(kv, agent_key)?.into_iter();
+/// Reads all lines of a lane for an agent, in order of priority, then acceptance.
+fn lines(kv: &dyn ReadKv, agent_key: &str, lane: Lane) -> Result<Vec<Line>, StoreError> {
+    let own = rows::inbox(kv, agent_key)?.into_iter().filter(|entry| entry.lane == lane);
     let mut lines: Vec<_> = own.map(|entry| Line { entry, is_record: false }).collect();
-    if let Some(agent) = rows::agent(kv, agent_key)? {
+    if lane == Lane::Agent
+        && let Some(agent) = rows::agent(kv, agent_key)?
+    {
         let records = rows::open_records(kv, &agent)?.into_iter();
         lines.extend(records.map(|(_, entry)| Line { entry, is_record: true }));
     }
@@ -75,7 +78,7 @@ fn lines(kv: &dyn ReadKv, agent_key: &str) -> Result<Vec<Line>, StoreError> {
 /// for a group takes part, one that has expired stands in nobody's way.
 fn slots(
     shard: &Shard,
-    agent_key: &str,
+    (agent_key, lane): (&str, Lane),
     lines: &[Line],
     held: impl Fn(CommandId) -> bool,
     now: Timestamp,
@@ -87,14 +90,14 @@ fn slots(
         let Some(slot) = &entry.slot else { continue };
         let is_over = due(entry.cancel_requested, false, entry.expires, now).is_some();
         let newest = slots.entry(slot.clone()).or_insert(Some(0));
-        if shard.carried_since(agent_key, entry.id).is_some() || held(entry.id) {
+        if shard.is_carried(agent_key, entry.id) || held(entry.id) {
             *newest = None;
         } else if !(is_over && with_records.contains(slot)) {
             *newest = newest.map(|sequence| sequence.max(entry.sequence));
         }
     }
     // What has ended as a whole, and is on its way nevertheless, is on no line any more.
-    for slot in shard.carried(agent_key).iter().filter_map(|carried| carried.slot.as_ref()) {
+    for slot in shard.carried(agent_key, lane).iter().filter_map(|carried| carried.slot.as_ref()) {
         slots.insert(slot.clone(), None);
     }
     slots

@@ -3,7 +3,7 @@
 use wakemq_protocol::{CommandId, CommandState, Outcome, Receipt};
 
 use crate::store::claims::Shard;
-use crate::store::{Epoch, Verdict};
+use crate::store::{Epoch, Lane, Verdict};
 
 /// What is said of a command at an agent.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +47,8 @@ impl<'a> Standing<'a> {
         outcome: &'a Outcome,
         is_pending: bool,
     ) -> Self {
-        let is_carried = shard.carried_since(agent_key, id).is_some();
-        Self { outcome, is_pending, is_carried, epoch: shard.epoch(agent_key) }
+        let is_carried = shard.is_carried(agent_key, id);
+        Self { outcome, is_pending, is_carried, epoch: shard.epoch(agent_key, Lane::Agent) }
     }
 }
 

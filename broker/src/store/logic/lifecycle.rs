@@ -1,27 +1,36 @@
 //! The ends of a command, and what they do to others of its slot.
 
-use wakemq_protocol::{CommandId, CommandState, News, Slot, Timestamp, Update};
+use wakemq_protocol::{CommandId, CommandState, News, PowerStep, Slot, Timestamp, Update};
 
 use super::outcomes;
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Entry, Row};
-use crate::store::{Change, CommandRow, Recorded, StoreError, Verdict};
+use crate::store::{Change, CommandRow, Lane, Recorded, StoreError, Verdict};
 
 /// Says that nothing was changed, and why.
 pub(super) fn nothing(verdict: Verdict) -> Recorded {
     Recorded { verdict, changes: Vec::new() }
 }
 
-/// Makes the change that tells what has become of a command.
+/// Makes the change that tells what has become of a command, with the verdict if there is one.
 pub(super) fn change(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Change {
-    Change {
-        by: row.by.clone(),
-        kind: row.submission.kind.clone(),
-        group: row.group.clone(),
-        news: News::Agent(Update::new(id, row.outcome_now(sent_at))),
-    }
+    update(row, Update { evidence: row.verdict().cloned().map(Box::new), ..news(id, row, sent_at) })
+}
+
+/// Makes the change that tells of a step on the way of a command.
+pub(super) fn step_change(id: CommandId, row: &Row, sent_at: Option<Timestamp>, step: &PowerStep) -> Change {
+    update(row, Update { evidence: Some(Box::new(step.clone())), ..news(id, row, sent_at) })
+}
+
+fn news(id: CommandId, row: &Row, sent_at: Option<Timestamp>) -> Update {
+    Update::new(id, row.outcome_now(sent_at))
+}
+
+fn update(row: &Row, update: Update) -> Change {
+    let (by, kind, group) = (row.by.clone(), row.submission.kind.clone(), row.group.clone());
+    Change { by, kind, group, news: News::Agent(update) }
 }
 
 /// Reads a command and tells whether it is carried; `read` gives a new snapshot at each call.
@@ -38,7 +47,7 @@ pub(in crate::store) fn look_up(
     let agent_key = row.agent.key();
     let shard = claims.shard(&agent_key);
     let row = read(id)?;
-    Ok(row.map(|row| row.into_command_row(id, shard.carried_since(&agent_key, id))))
+    Ok(row.map(|row| row.into_command_row(id, shard.sent_since(&agent_key, id))))
 }
 
 /// Moves a command to a state that is not pending.
@@ -50,7 +59,7 @@ pub(super) fn end(
     state: CommandState,
     now: Timestamp,
 ) -> Result<Row, StoreError> {
-    let after = Row { state, at: now, ..before.clone() };
+    let after = before.ended(state, now);
     batch.change_command(shard, id, before, &after)?;
     Ok(after)
 }
@@ -63,8 +72,7 @@ pub(super) fn supersede(
     (newer_id, newer): (CommandId, &Row),
     now: Timestamp,
 ) -> Result<(Change, Row), StoreError> {
-    let ended =
-        Row { state: CommandState::Superseded, at: now, superseded_by: Some(newer_id), ..older.clone() };
+    let ended = Row { superseded_by: Some(newer_id), ..older.clone() }.ended(CommandState::Superseded, now);
     batch.change_command(shard, id, older, &ended)?;
     let heir = Row {
         expires: newer.expires.max(older.expires),
@@ -86,7 +94,10 @@ pub(super) fn settle(
         let ended = end(batch, shard, id, row, state, now)?;
         return Ok(Some(change(id, &ended, None)));
     }
-    let mates = row.slot().map(|slot| mates(batch, &row.agent.key(), &slot)).transpose()?.unwrap_or_default();
+    let mates = match row.slot() {
+        Some(slot) => mates(batch, &row.agent.key(), &slot, row.lane())?,
+        None => Vec::new(),
+    };
     let newest = mates.iter().filter(|mate| mate.sequence > row.sequence).max_by_key(|mate| mate.sequence);
     let newer = match newest {
         Some(entry) => rows::command(batch, entry.id)?.map(|row| (entry.id, row)),
@@ -130,55 +141,76 @@ pub(super) fn take_back(
     row: &Row,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
-    let Some(since) = shard.carried_since(&row.agent.key(), id) else {
+    let agent_key = row.agent.key();
+    if !shard.is_carried(&agent_key, id) {
         let after = end(batch, shard, id, row, CommandState::Cancelled, now)?;
         return Ok(Recorded { verdict: Verdict::Applied, changes: vec![change(id, &after, None)] });
-    };
+    }
     if row.cancel_requested {
         return Ok(nothing(Verdict::Requested));
     }
     let after = Row { cancel_requested: true, ..row.clone() };
     batch.change_command(shard, id, row, &after)?;
-    Ok(Recorded { verdict: Verdict::Requested, changes: vec![change(id, &after, Some(since))] })
+    Ok(Recorded {
+        verdict: Verdict::Requested,
+        changes: vec![change(id, &after, shard.sent_since(&agent_key, id))],
+    })
 }
 
-/// Ends what is left of a slot when one of its commands has arrived, known by its sequence number: an older one must
-/// not arrive after it. An own command is left only if a release could not be written, or if the one that arrived
-/// was for a group.
+/// A command that has arrived, the agent's own or its group's.
+pub(super) struct Arrived {
+    pub(super) id: CommandId,
+    pub(super) sequence: u64,
+    pub(super) slot: Option<Slot>,
+    pub(super) lane: Lane,
+}
+
+impl Arrived {
+    pub(super) fn own(id: CommandId, row: &Row) -> Self {
+        Self { id, sequence: row.sequence, slot: row.slot(), lane: row.lane() }
+    }
+}
+
+/// Ends what is left of a slot when one of its commands has arrived: an older one must not arrive after it. An own
+/// command is left only if a release could not be written, or if the one that arrived was for a group.
 pub(super) fn overtake(
     batch: &mut Batch<'_>,
     shard: &mut Shard,
     agent_key: &str,
-    (newer, sequence, slot): (CommandId, u64, Option<Slot>),
+    Arrived { id, sequence, slot, lane }: Arrived,
     now: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<(), StoreError> {
     let Some(slot) = slot else { return Ok(()) };
-    for mate in mates(batch, agent_key, &slot)? {
+    for mate in mates(batch, agent_key, &slot, lane)? {
         if mate.sequence < sequence
-            && shard.carried_since(agent_key, mate.id).is_none()
+            && !shard.is_carried(agent_key, mate.id)
             && let Some(row) = rows::command(batch, mate.id)?
         {
-            let state = CommandState::Superseded;
-            let ended = Row { state, at: now, superseded_by: Some(newer), ..row.clone() };
+            let ended = Row { superseded_by: Some(id), ..row.clone() }.ended(CommandState::Superseded, now);
             batch.change_command(shard, mate.id, &row, &ended)?;
             changes.push(change(mate.id, &ended, None));
         }
+    }
+    if lane == Lane::Power {
+        // No group's command is in it.
+        return Ok(());
     }
     let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(()) };
     for (_, mate) in rows::open_records(batch, &agent)? {
         if mate.sequence < sequence
             && mate.slot.as_ref() == Some(&slot)
-            && shard.carried_since(agent_key, mate.id).is_none()
+            && !shard.is_carried(agent_key, mate.id)
         {
-            changes.extend(outcomes::supersede(batch, shard, &agent, mate.id, newer, now)?);
+            changes.extend(outcomes::supersede(batch, shard, &agent, mate.id, id, now)?);
         }
     }
     Ok(())
 }
 
-fn mates(kv: &dyn ReadKv, agent_key: &str, slot: &Slot) -> Result<Vec<Entry>, StoreError> {
+/// Reads the agent's own commands of a slot that are pending.
+fn mates(kv: &dyn ReadKv, agent_key: &str, slot: &Slot, lane: Lane) -> Result<Vec<Entry>, StoreError> {
     let mut entries = rows::inbox(kv, agent_key)?;
-    entries.retain(|entry| entry.slot.as_ref() == Some(slot));
+    entries.retain(|entry| entry.slot.as_ref() == Some(slot) && entry.lane == lane);
     Ok(entries)
 }

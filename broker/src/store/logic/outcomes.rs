@@ -6,12 +6,12 @@ use wakemq_protocol::limits::ID_MEMORY_SECS;
 use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, News, Outcome, Timestamp, Update};
 
 use super::judge::{Judgement, Said, Standing, judge};
-use super::lifecycle::{nothing, overtake};
+use super::lifecycle::{Arrived, nothing, overtake};
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Agent, Record};
-use crate::store::{Change, Recorded, StoreError, Verdict};
+use crate::store::{Change, Lane, Recorded, StoreError, Verdict};
 
 /// A command for a group, seen from one of its agents.
 struct Seen {
@@ -34,7 +34,7 @@ impl Seen {
         let Some(record) = rows::record(batch, id)? else { return Ok(None) };
         let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(None) };
         let row = rows::outcome(batch, id, agent_key)?;
-        let is_carried = shard.carried_since(agent_key, id).is_some();
+        let is_carried = shard.is_carried(agent_key, id);
         let ended_ms = if record.is_live() { 0 } else { now.unix_ms() - record.at.unix_ms() };
         let was_meant = record.is_meant_for(&agent) && ended_ms < i64::from(ID_MEMORY_SECS) * 1000;
         let seen = Self { record, agent, row, is_carried };
@@ -104,7 +104,8 @@ pub(super) fn heard(
     let Seen { record, agent, .. } = seen;
     let mut changes = vec![change(id, &record, &agent.group, after)];
     if arrived {
-        overtake(batch, &mut shard, &agent_key, (id, record.sequence, record.slot()), now, &mut changes)?;
+        let arrived = Arrived { id, sequence: record.sequence, slot: record.slot(), lane: Lane::Agent };
+        overtake(batch, &mut shard, &agent_key, arrived, now, &mut changes)?;
     }
     Ok(Recorded { verdict, changes })
 }
@@ -145,7 +146,7 @@ pub(super) fn request_cancel(
     let Some(record) = rows::record(batch, id)? else { return Ok(None) };
     let after = Outcome { cancel_requested: true, ..record.outcome(&agent.agent) };
     batch.change_outcome(shard, id, None, &after)?;
-    let since = shard.carried_since(&agent.agent.key(), id);
+    let since = shard.sent_since(&agent.agent.key(), id);
     let told = Outcome { state: CommandState::Sent, at: since.unwrap_or(after.at), ..after };
     Ok(Some(change(id, &record, &agent.group, told)))
 }
@@ -201,7 +202,7 @@ pub(super) fn now(claims: &Claims, id: CommandId, outcome: &mut Outcome) {
         return;
     }
     let agent_key = outcome.agent.key();
-    if let Some(since) = claims.shard(&agent_key).carried_since(&agent_key, id) {
+    if let Some(since) = claims.shard(&agent_key).sent_since(&agent_key, id) {
         outcome.state = CommandState::Sent;
         outcome.at = since;
     }

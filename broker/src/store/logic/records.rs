@@ -12,7 +12,7 @@ use crate::store::claims::{Carried, Claims, Effect};
 use crate::store::kv::{ReadKv, Table};
 use crate::store::rows::{self, Record};
 use crate::store::{
-    Actor, Change, CommandRow, Delivery, Epoch, NewCommand, Outcomes, Recorded, Status, StoreError,
+    Actor, Change, CommandRow, Delivery, Epoch, Lane, NewCommand, Outcomes, Recorded, Status, StoreError,
     Submitted, Target, Verdict,
 };
 
@@ -95,11 +95,12 @@ fn submit_live(
         let agent_key = agent.key();
         let mut shard = claims.shard(&agent_key);
         let row = rows::agent(batch, &agent_key)?;
-        let may_carry = shard.epoch(&agent_key) == Some(*epoch)
-            && shard.carried_since(&agent_key, new.id).is_none()
-            && shard.carried(&agent_key).len() < PENDING_MAX;
+        let may_carry = shard.epoch(&agent_key, Lane::Agent) == Some(*epoch)
+            && !shard.is_carried(&agent_key, new.id)
+            && shard.carried(&agent_key, Lane::Agent).len() < PENDING_MAX;
         if may_carry && row.is_some_and(|row| target.contains(&row.group)) {
-            shard.carry(&agent_key, Carried { id: new.id, since: now, live: false, slot: None });
+            let carried = Carried { id: new.id, sent: Some(now), live: false, slot: None };
+            shard.carry(&agent_key, Lane::Agent, carried);
             batch.effect(Effect::Carried { agent_key, id: new.id });
         }
     }
@@ -281,6 +282,7 @@ pub(in crate::store) fn look_up(
             issued: record.issued,
             expires: record.expires,
             status: Status::Group { update, outcomes, next },
+            evidence: Vec::new(),
         }))
     })?;
     Ok(row.map(|mut row| {

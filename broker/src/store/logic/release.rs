@@ -9,7 +9,7 @@ use wakemq_protocol::{CommandId, CommandState, Timestamp};
 use super::lifecycle::{change, due, settle};
 use super::outcomes;
 use crate::store::batch::Batch;
-use crate::store::claims::Shard;
+use crate::store::claims::{Carried, Shard};
 use crate::store::kv::ReadKv;
 use crate::store::rows::{self, Row};
 use crate::store::{Change, StoreError};
@@ -27,20 +27,20 @@ pub(in crate::store) enum Releasing {
 pub(in crate::store) fn releasing(
     shard: &Shard,
     agent_key: &str,
-    ids: &[CommandId],
+    carried: &[Carried],
     now: Timestamp,
     kv: &dyn ReadKv,
 ) -> Result<Releasing, StoreError> {
     let mut changes = Vec::new();
     let mut any_due = false;
-    for &id in ids {
+    for &Carried { id, sent, .. } in carried {
         // What the running batch makes of a busy one is known only after it.
         any_due |= shard.is_busy(agent_key, id);
         let Some(row) = rows::command(kv, id)? else {
             let pending =
                 rows::outcome(kv, id, agent_key)?.is_some_and(|row| row.state == CommandState::Queued);
             any_due |= pending;
-            if !pending && shard.carried_since(agent_key, id).is_none() {
+            if !pending && !shard.is_carried(agent_key, id) {
                 changes.extend(outcomes::let_go(kv, agent_key, id, now)?);
             }
             continue;
@@ -50,8 +50,8 @@ pub(in crate::store) fn releasing(
         }
         if due(row.cancel_requested, row.live, row.expires, now).is_some() || row.outdated {
             any_due = true;
-        } else if shard.carried_since(agent_key, id).is_none() {
-            changes.push(queued_again(id, &row, now));
+        } else if !shard.is_carried(agent_key, id) {
+            changes.extend(sent.map(|_| queued_again(id, &row, now)));
         }
     }
     Ok(if any_due { Releasing::Due(changes) } else { Releasing::Done(changes) })
@@ -61,15 +61,15 @@ pub(in crate::store) fn releasing(
 pub(in crate::store) fn release(
     batch: &mut Batch<'_>,
     agent_key: &str,
-    ids: &[CommandId],
+    carried: &[Carried],
     now: Timestamp,
 ) -> Result<Vec<Change>, StoreError> {
     let claims = batch.claims;
     let mut shard = claims.shard(agent_key);
     let mut changes = Vec::new();
-    for &id in ids {
+    for &Carried { id, sent, .. } in carried {
         // A newer connection may have got it already.
-        if shard.carried_since(agent_key, id).is_some() {
+        if shard.is_carried(agent_key, id) {
             continue;
         }
         let Some(row) = rows::command(batch, id)? else {
@@ -84,7 +84,8 @@ pub(in crate::store) fn release(
             continue;
         }
         let change = settle(batch, &mut shard, id, &row, now)?;
-        changes.push(change.unwrap_or_else(|| queued_again(id, &row, now)));
+        // What was not on its way has been queued all the time.
+        changes.extend(change.or_else(|| sent.map(|_| queued_again(id, &row, now))));
     }
     Ok(changes)
 }

@@ -8,7 +8,7 @@ use super::records;
 use crate::store::batch::Batch;
 use crate::store::claims::{Carried, Effect, Shard};
 use crate::store::rows::{self, Agent, Row};
-use crate::store::{Change, Delivery, Epoch, NewCommand, StoreError, Submitted, Target};
+use crate::store::{Change, Delivery, Epoch, Lane, NewCommand, StoreError, Submitted, Target};
 
 /// Accepts a command, or says why not.
 pub(in crate::store) fn submit(
@@ -34,7 +34,7 @@ fn submit_to_agent(
     if let Some(row) = rows::command(batch, new.id)? {
         let same = row.by == new.actor.by && row.agent == *target && row.submission == new.submission;
         return Ok(match same {
-            true => Submitted::Duplicate(news(new, row.outcome_now(shard.carried_since(&agent_key, new.id)))),
+            true => Submitted::Duplicate(news(new, row.outcome_now(shard.sent_since(&agent_key, new.id)))),
             false => Submitted::Conflict,
         });
     }
@@ -76,7 +76,7 @@ fn submit_live(
 ) -> Result<Submitted, StoreError> {
     let agent_key = agent.agent.key();
     let row = Row { live: true, ..new_row(batch, new, &agent.agent, agent.group, now)? };
-    if epoch.is_none() || shard.epoch(&agent_key) != epoch {
+    if epoch.is_none() || shard.epoch(&agent_key, Lane::Agent) != epoch {
         let row = Row { state: CommandState::Expired, ..row };
         batch.insert_command(new.id, &row)?;
         return Ok(accepted(new, row, None, Vec::new()));
@@ -86,7 +86,8 @@ fn submit_live(
         return Ok(Submitted::Full);
     }
     batch.insert_command(new.id, &row)?;
-    shard.carry(&agent_key, Carried { id: new.id, since: now, live: true, slot: None });
+    let carried = Carried { id: new.id, sent: Some(now), live: true, slot: None };
+    shard.carry(&agent_key, Lane::Agent, carried);
     batch.effect(Effect::Carried { agent_key, id: new.id });
     Ok(accepted(new, row, Some(now), Vec::new()))
 }
@@ -100,12 +101,13 @@ fn submit_to_inbox(
 ) -> Result<Submitted, StoreError> {
     let agent_key = agent.agent.key();
     let slot = new.submission.effective_slot();
+    let lane = Lane::of(&new.submission.kind);
     // First what it would do to each line of the inbox, then whether there is room, then the deed.
     let mut pending = shard.live_count(&agent_key);
     let mut touched = Vec::new();
     for entry in rows::inbox(batch, &agent_key)? {
-        let carried = shard.carried_since(&agent_key, entry.id).is_some();
-        let same_slot = slot.is_some() && entry.slot == slot;
+        let carried = shard.is_carried(&agent_key, entry.id);
+        let same_slot = slot.is_some() && entry.slot == slot && entry.lane == lane;
         let ends =
             !carried && (same_slot || due(entry.cancel_requested, false, entry.expires, now).is_some());
         pending += usize::from(!ends);
@@ -170,5 +172,6 @@ fn new_row(
         detail: None,
         superseded_by: None,
         late: None,
+        evidence: Vec::new(),
     })
 }

@@ -62,7 +62,7 @@ fn settle_table(
             if let Some(agent_key) = agent_key {
                 let claims = batch.claims;
                 let mut shard = claims.shard(&agent_key);
-                if shard.carried_since(&agent_key, id).is_none() {
+                if !shard.is_carried(&agent_key, id) {
                     changes.extend(outcomes::settle(batch, &mut shard, &agent_key, id, now)?);
                 }
                 continue;
@@ -76,7 +76,7 @@ fn settle_table(
             let claims = batch.claims;
             let mut shard = claims.shard(&agent_key);
             // What is carried ends with its connection, however long ago it expired.
-            if shard.carried_since(&agent_key, id).is_some() {
+            if shard.is_carried(&agent_key, id) {
                 continue;
             }
             changes.extend(settle(batch, &mut shard, id, &row, now)?);

@@ -3,11 +3,11 @@
 use wakemq_protocol::{AgentId, CommandId, GroupPath, Timestamp};
 
 use super::judge::{Judgement, Said, Standing, judge};
-use super::lifecycle::{change, nothing, overtake, take_back};
-use super::{outcomes, records, release, sweep};
+use super::lifecycle::{Arrived, change, nothing, overtake, take_back};
+use super::{outcomes, power, records, release, sweep};
 use crate::store::batch::Batch;
 use crate::store::rows::{self, Row};
-use crate::store::{Actor, Recorded, StoreError, Transition, Verdict};
+use crate::store::{Actor, Lane, Recorded, StoreError, Transition, Verdict};
 
 /// Records one transition.
 pub(in crate::store) fn record(
@@ -31,16 +31,20 @@ pub(in crate::store) fn record(
             let Some(carried) = batch.claims.give_up(&agent_key, *epoch) else {
                 return Ok(nothing(Verdict::Stale));
             };
-            let ids: Vec<_> = carried.iter().map(|carried| carried.id).collect();
-            let changes = release::release(batch, &agent_key, &ids, now)?;
+            let changes = release::release(batch, &agent_key, &carried, now)?;
             Ok(Recorded { verdict: Verdict::Applied, changes })
+        }
+        Transition::PowerSent { agent, id, epoch } => power::sent(batch, agent, *id, *epoch, now),
+        Transition::Evidence { agent, id, epoch, step } => power::evidence(batch, agent, *id, *epoch, step),
+        Transition::Ended { agent, id, epoch, is_up, detail } => {
+            power::ended(batch, agent, *id, *epoch, (*is_up, detail), now)
         }
         Transition::Sweep { max } => sweep::sweep(batch, *max, now),
     }
 }
 
 /// Reads a command of the agent's; one of another agent is as unknown as none, of one that had the id before too.
-fn own(batch: &Batch<'_>, agent: &AgentId, id: CommandId) -> Result<Option<Row>, StoreError> {
+pub(super) fn own(batch: &Batch<'_>, agent: &AgentId, id: CommandId) -> Result<Option<Row>, StoreError> {
     let Some(row) = rows::command(batch, id)?.filter(|row| row.agent == *agent) else { return Ok(None) };
     let agent = rows::agent(batch, &agent.key())?;
     Ok(agent.is_some_and(|agent| agent.existed_at(row.sequence)).then_some(row))
@@ -55,6 +59,13 @@ fn heard(
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
     let Some(row) = own(batch, agent, id)? else { return outcomes::heard(batch, agent, id, said, now) };
+    if row.lane() == Lane::Power {
+        // The agent never got it.
+        return Ok(nothing(match said {
+            Said::Receipt(_) => Verdict::Unknown,
+            Said::Acknowledged { .. } | Said::Failed { .. } => Verdict::Stale,
+        }));
+    }
     let agent_key = agent.key();
     let claims = batch.claims;
     let mut shard = claims.shard(&agent_key);
@@ -72,7 +83,7 @@ fn heard(
     batch.change_command(&mut shard, id, &row, &after)?;
     let mut changes = vec![change(id, &after, None)];
     if arrived {
-        overtake(batch, &mut shard, &agent_key, (id, after.sequence, after.slot()), now, &mut changes)?;
+        overtake(batch, &mut shard, &agent_key, Arrived::own(id, &after), now, &mut changes)?;
     }
     Ok(Recorded { verdict, changes })
 }

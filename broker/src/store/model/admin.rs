@@ -1,5 +1,7 @@
 //! What is administered.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 use wakemq_protocol::{AgentId, Facts, GroupPath, OperatorName, Role, SecretHash, Timestamp};
 
@@ -91,6 +93,8 @@ pub enum AdminOp {
         agent: AgentId,
         /// What it told of itself, if it did.
         facts: Option<Facts>,
+        /// From where it is, or was, connected, if that is known.
+        source: Option<IpAddr>,
     },
     /// Creates an enrolment token.
     CreateToken {

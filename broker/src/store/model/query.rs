@@ -1,5 +1,7 @@
 //! What is read, a page at a time.
 
+use std::net::IpAddr;
+
 use wakemq_protocol::http::AuditEntry;
 use wakemq_protocol::{AgentId, CommandId, Facts, GroupPath, OperatorName, Role, Timestamp};
 
@@ -64,6 +66,13 @@ pub enum Query {
         /// How many at most.
         max: usize,
     },
+    /// Pending `power` commands of all agents, in order of acceptance.
+    Power {
+        /// Where the page before ended.
+        after: Option<u64>,
+        /// How many at most.
+        max: usize,
+    },
     /// Nothing: tells whether the store can be read.
     Health,
 }
@@ -92,6 +101,13 @@ pub enum Rows {
         agents: Vec<(GroupPath, AgentId)>,
         /// Where to go on, if there may be more; the page may be short nevertheless.
         next: Option<(GroupPath, AgentId)>,
+    },
+    /// Pending `power` commands.
+    Power {
+        /// The commands, each with its agent.
+        commands: Vec<(AgentId, CommandId)>,
+        /// Where to go on, if there may be more.
+        next: Option<u64>,
     },
     /// The store can be read.
     Healthy,
@@ -152,6 +168,8 @@ pub struct AgentRow {
     pub last_seen: Option<Timestamp>,
     /// What it last told of itself.
     pub facts: Option<Facts>,
+    /// From where it last connected, as the broker saw it.
+    pub source: Option<IpAddr>,
     /// How many commands wait for it, those for its groups too.
     pub pending: u32,
 }

@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 use super::errors::failed;
 use super::medium::{Medium, OpenMedium};
 use super::queue::Queue;
-use super::tables::Snapshot;
+use super::tables::{Draft, Snapshot};
 use crate::store::claims::Claims;
 use crate::store::kv::ReadKv;
 use crate::store::rows;
@@ -52,9 +52,11 @@ impl Shared {
         claims: Arc<Claims>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, StoreError> {
-        let looked_at = open_whole(&name, Medium::open_under_sheet(&*open), cache_bytes, true)?;
+        let looked_at = open_whole(&name, Medium::open_under_sheet(&*open), cache_bytes, true, |database| {
+            rows::is_of_format_before(&snapshot(database)?).map(drop)
+        })?;
         close(State::Readable(looked_at));
-        let database = open_whole(&name, Medium::open(&*open), cache_bytes, false)?;
+        let database = open_whole(&name, Medium::open(&*open), cache_bytes, false, upgrade)?;
         Ok(Self {
             queue: Queue::default(),
             claims,
@@ -106,7 +108,8 @@ impl Shared {
         // The old one first: it holds the file's lock.
         close(replace(&mut *state, State::Lost(StoreError::Io("it is being opened again".into()))));
         self.failed.store(false, Ordering::Release);
-        let reopen = |medium| open_whole(&self.name, medium, self.cache_bytes, false);
+        let check = |database: &Database| rows::check_format(&snapshot(database)?);
+        let reopen = |medium| open_whole(&self.name, medium, self.cache_bytes, false, check);
         let error = match reopen(Medium::open(&*self.open)) {
             Ok(database) => {
                 *state = State::Writable(database);
@@ -150,12 +153,13 @@ fn snapshot(database: &Database) -> Result<Snapshot, StoreError> {
     database.begin_read().map(Snapshot).map_err(failed)
 }
 
-/// Opens the database of a store; one that is empty, or not a store, is refused.
+/// Opens the database of a store; one that is empty, or not a store, or that `check` refuses, is refused.
 fn open_whole(
     name: &str,
     medium: std::io::Result<Medium>,
     cache_bytes: usize,
     check_pages: bool,
+    check: impl FnOnce(&Database) -> Result<(), StoreError>,
 ) -> Result<Database, StoreError> {
     let medium = medium.map_err(failed)?;
     // The database would make itself at home in it.
@@ -163,13 +167,28 @@ fn open_whole(
         return Err(StoreError::Damaged("it is empty".into()));
     }
     let database = open_database(name, medium, cache_bytes, check_pages)?;
-    match guarded(|| rows::check_format(&snapshot(&database)?)) {
+    match guarded(|| check(&database)) {
         Ok(()) => Ok(database),
         Err(error) => {
             close(State::Readable(database));
             Err(error)
         }
     }
+}
+
+/// Brings a store of the format before to this one, all of it or nothing.
+fn upgrade(database: &Database) -> Result<(), StoreError> {
+    if !rows::is_of_format_before(&snapshot(database)?)? {
+        return Ok(());
+    }
+    let mut txn = database.begin_write().map_err(failed)?;
+    txn.set_quick_repair(true);
+    let mut draft = Draft::open(&txn)?;
+    rows::upgrade(&mut draft)?;
+    drop(draft);
+    txn.commit().map_err(failed)?;
+    tracing::info!("the store was brought to the format of this version");
+    Ok(())
 }
 
 /// Opens a database, or makes one in an empty medium. With `check_pages` every page is read and checked.

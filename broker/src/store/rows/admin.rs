@@ -1,5 +1,7 @@
 //! Agents, operators, tokens, and whom a secret belongs to.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use wakemq_protocol::{AgentId, Facts, GroupPath, OperatorName, SecretHash, Timestamp};
 
@@ -33,6 +35,8 @@ pub(in crate::store) struct Seen {
     pub(in crate::store) last_seen: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::store) facts: Option<Facts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) source: Option<IpAddr>,
 }
 
 /// An operator as it is stored.

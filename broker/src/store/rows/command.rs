@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, GroupPath, Outcome, Priority, Receipt, Slot, Submission, Timestamp,
+    AgentId, CommandId, CommandState, GroupPath, Outcome, PowerStep, PowerWhat, Priority, Receipt, Slot,
+    Submission, Timestamp,
 };
 
+use super::evidence::add_step;
 use super::inbox::Entry;
-use super::{Line, forgotten_at, get, put, replace_lines, time_key};
+use super::{Line, forgotten_at, get, power, put, replace_lines, time_key};
 use crate::store::kv::{ReadKv, Table, WriteKv};
-use crate::store::{CommandRow, Status, StoreError, Target};
+use crate::store::{CommandRow, Lane, Status, StoreError, Target};
 
 /// A command as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub(in crate::store) struct Row {
     pub(in crate::store) superseded_by: Option<CommandId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::store) late: Option<Receipt>,
+    /// How the engine carries it out, if that is what it is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::store) evidence: Vec<PowerStep>,
 }
 
 impl Row {
@@ -53,6 +58,27 @@ impl Row {
     /// Returns the slot that it takes.
     pub(in crate::store) fn slot(&self) -> Option<Slot> {
         if self.live { None } else { self.submission.effective_slot() }
+    }
+
+    /// Returns whose it is to carry out.
+    pub(in crate::store) fn lane(&self) -> Lane {
+        // Without a time to live it goes to whoever is connected.
+        if self.live { Lane::Agent } else { Lane::of(&self.submission.kind) }
+    }
+
+    /// Makes of a pending command one that has ended; where the engine carries it out, that is the verdict.
+    pub(in crate::store) fn ended(&self, state: CommandState, at: Timestamp) -> Self {
+        let mut after = Self { state, at, ..self.clone() };
+        if after.lane() == Lane::Power {
+            let what = PowerWhat::Verdict { state, detail: after.detail.clone() };
+            add_step(&mut after.evidence, PowerStep { at, what });
+        }
+        after
+    }
+
+    /// Returns the verdict of one that has ended, if there is one.
+    pub(in crate::store) fn verdict(&self) -> Option<&PowerStep> {
+        self.evidence.last().filter(|step| matches!(step.what, PowerWhat::Verdict { .. }))
     }
 
     /// Tells what has become of it, as far as the disk knows.
@@ -68,7 +94,7 @@ impl Row {
         }
     }
 
-    /// Tells what has become of it; `sent_at` is since when a connection carries it.
+    /// Tells what has become of it; `sent_at` is since when it is on its way.
     pub(in crate::store) fn outcome_now(&self, sent_at: Option<Timestamp>) -> Outcome {
         let outcome = self.outcome();
         match sent_at.filter(|_| self.is_pending()) {
@@ -93,6 +119,7 @@ impl Row {
             issued: self.issued,
             expires: self.expires,
             status: Status::Agent(outcome),
+            evidence: self.evidence,
         }
     }
 
@@ -107,9 +134,13 @@ impl Row {
                 expires: self.expires,
                 cancel_requested: self.cancel_requested,
                 slot: self.slot(),
+                lane: self.lane(),
             };
             entries.push((Table::Inbox, entry.key(self.agent.key().as_bytes()), entry.value()));
             entries.push((Table::Expiry, time_key(self.expires, Some(id)), Vec::new()));
+        }
+        if self.is_pending() && self.lane() == Lane::Power {
+            entries.push(power::line(self.sequence, id, &self.agent));
         }
         if self.is_loose() {
             entries.push((Table::Loose, id.as_bytes().to_vec(), Vec::new()));

@@ -3,8 +3,8 @@
 use wakemq_protocol::{CommandId, Priority, Slot, Timestamp};
 
 use super::time_key;
-use crate::store::StoreError;
 use crate::store::kv::{ReadKv, Table};
+use crate::store::{Lane, StoreError};
 
 /// A line of an inbox: enough to decide what goes out without reading the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,13 @@ pub(in crate::store) struct Entry {
     pub(in crate::store) expires: Timestamp,
     pub(in crate::store) cancel_requested: bool,
     pub(in crate::store) slot: Option<Slot>,
+    pub(in crate::store) lane: Lane,
 }
+
+/// A flag: it ends when nobody carries it any more.
+const CANCEL_REQUESTED: u8 = 1;
+/// A flag: the engine carries it out.
+const POWER: u8 = 2;
 
 /// Longer than any rest of an inbox key.
 const INBOX_END: [u8; 1] = [0xff];
@@ -34,13 +40,13 @@ impl Entry {
     /// One byte of flags, the expiry, the id, the slot.
     pub(super) fn value(&self) -> Vec<u8> {
         let slot = self.slot.as_ref().map_or("", Slot::as_str);
-        [
-            &[u8::from(self.cancel_requested)],
-            &*time_key(self.expires, None),
-            self.id.as_bytes(),
-            slot.as_bytes(),
-        ]
-        .concat()
+        let cancel_requested = if self.cancel_requested { CANCEL_REQUESTED } else { 0 };
+        let lane = match self.lane {
+            Lane::Agent => 0,
+            Lane::Power => POWER,
+        };
+        [&[cancel_requested | lane], &*time_key(self.expires, None), self.id.as_bytes(), slot.as_bytes()]
+            .concat()
     }
 
     fn parse(key: &[u8], value: &[u8]) -> Option<Self> {
@@ -59,8 +65,9 @@ impl Entry {
             sequence: u64::from_be_bytes(*sequence),
             id: CommandId::from_bytes(*id).ok()?,
             expires: Timestamp::from_unix_ms(i64::try_from(u64::from_be_bytes(*expires)).ok()?),
-            cancel_requested: flags & 1 != 0,
+            cancel_requested: flags & CANCEL_REQUESTED != 0,
             slot: if slot.is_empty() { None } else { Some(slot.parse().ok()?) },
+            lane: if flags & POWER != 0 { Lane::Power } else { Lane::Agent },
         })
     }
 }

@@ -1,12 +1,14 @@
 //! The record format: what the keys and values of the tables look like.
 //!
 //! Values are JSON except where a list is read often. A change that an older program could not read raises
-//! [`FORMAT`], which [`check_format`] compares when a store is opened.
+//! [`FORMAT`], which is compared when a store is opened.
 
 mod admin;
 mod command;
+mod evidence;
 mod group;
 mod inbox;
+mod power;
 mod record;
 
 use serde::Serialize;
@@ -19,15 +21,22 @@ use super::kv::{ReadKv, Table, WriteKv};
 
 pub(super) use admin::{Agent, Operator, Owner, Seen, Token, agent};
 pub(super) use command::{Row, command, replace_command};
+pub(super) use evidence::add_step;
 pub(super) use group::{Node, member_key, node, node_key, node_of_key, put_node, subtree};
 pub(super) use inbox::{Entry, inbox};
+pub(super) use power::pending_power;
 pub(super) use record::{
     Record, has_outcome, live, open_records, outcome, outcome_key, outcomes, record, replace_outcome,
     replace_record,
 };
 
 /// The version of the record format.
-pub(super) const FORMAT: u32 = 2;
+///
+/// 3: `power` commands have lines in an inbox and an index of their own, and keep evidence.
+pub(super) const FORMAT: u32 = 3;
+/// The version that is brought to the present one when a store is opened. It lacks a table, which is made by opening
+/// all tables for writing, and has nothing that could be in it.
+const FORMAT_BEFORE: u32 = 2;
 
 const FORMAT_KEY: &[u8] = b"format";
 const SEQUENCE_KEY: &[u8] = b"sequence";
@@ -62,13 +71,31 @@ fn replace_lines(kv: &mut dyn WriteKv, old: &[Line], new: &[Line]) -> Result<(),
 
 /// Checks that the store was written in this format.
 pub(super) fn check_format(kv: &dyn ReadKv) -> Result<(), StoreError> {
+    match format(kv)? {
+        FORMAT => Ok(()),
+        found => Err(StoreError::Format { found, expected: FORMAT }),
+    }
+}
+
+/// Tells whether the store was written in the format before, and has to be brought to this one.
+pub(super) fn is_of_format_before(kv: &dyn ReadKv) -> Result<bool, StoreError> {
+    match format(kv)? {
+        FORMAT => Ok(false),
+        FORMAT_BEFORE => Ok(true),
+        found => Err(StoreError::Format { found, expected: FORMAT }),
+    }
+}
+
+/// Brings a store of the format before to this one.
+pub(super) fn upgrade(kv: &mut dyn WriteKv) -> Result<(), StoreError> {
+    kv.put(Table::Meta, FORMAT_KEY, &FORMAT.to_be_bytes())
+}
+
+fn format(kv: &dyn ReadKv) -> Result<u32, StoreError> {
     let value = kv.get(Table::Meta, FORMAT_KEY)?;
     let bytes = value.as_deref().and_then(|value| <[u8; 4]>::try_from(value).ok());
-    match bytes.map(u32::from_be_bytes) {
-        Some(FORMAT) => Ok(()),
-        Some(found) => Err(StoreError::Format { found, expected: FORMAT }),
-        None => Err(StoreError::Damaged("it does not say its record format".into())),
-    }
+    let damaged = || StoreError::Damaged("it does not say its record format".into());
+    bytes.map(u32::from_be_bytes).ok_or_else(damaged)
 }
 
 /// Returns the last sequence number that was given; 0 before the first.

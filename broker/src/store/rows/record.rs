@@ -9,8 +9,8 @@ use wakemq_protocol::{
 
 use super::inbox::{Entry, lines};
 use super::{Agent, Line, forgotten_at, get, node_key, parse, put, replace_lines, time_key};
-use crate::store::StoreError;
 use crate::store::kv::{ReadKv, Table, WriteKv};
+use crate::store::{Lane, StoreError};
 
 /// A command for a group as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,7 @@ impl Record {
                 expires: self.expires,
                 cancel_requested: false,
                 slot: self.slot(),
+                lane: Lane::Agent,
             };
             entries.push((Table::Live, entry.key(&node_key(&self.target)), entry.value()));
             entries.push((Table::Expiry, time_key(self.expires, Some(id)), Vec::new()));

@@ -153,11 +153,13 @@ async fn an_agent_is_inside_since_its_creation(bench: &Bench) {
 
 async fn when_an_agent_was_seen(bench: &Bench) {
     let facts = Facts { instance: "i".into(), ..Facts::default() };
-    bench.admin(AdminOp::Seen { agent: agent("a"), facts: Some(facts.clone()) }, 5).await;
-    bench.admin(AdminOp::Seen { agent: agent("a"), facts: None }, 7).await;
+    bench.admin(AdminOp::Seen { agent: agent("a"), facts: Some(facts.clone()), source: None }, 5).await;
+    bench.admin(AdminOp::Seen { agent: agent("a"), facts: None, source: None }, 7).await;
     let seen = row(bench, "a").await;
     assert_eq!((seen.last_seen, seen.facts), (Some(at(7)), Some(facts)));
-    let lazily = [agent("a"), agent("x")].map(|agent| quietly(AdminOp::Seen { agent, facts: None })).to_vec();
+    let lazily = [agent("a"), agent("x")]
+        .map(|agent| quietly(AdminOp::Seen { agent, facts: None, source: None }))
+        .to_vec();
     let outcomes = bench.store.write(lazily, Durability::Lazy, at(9)).await.unwrap();
     assert_eq!(outcomes, [AdminOutcome::Done, AdminOutcome::Unknown]);
     // The next flush takes it along.

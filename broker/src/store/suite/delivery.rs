@@ -3,7 +3,7 @@
 use wakemq_protocol::{CommandState, Priority};
 
 use super::fixture::*;
-use crate::store::{Epoch, NewCommand, Transition, Verdict};
+use crate::store::{Epoch, Lane, NewCommand, Transition, Verdict};
 
 super::for_each_backend!(
     priority_then_acceptance,
@@ -49,7 +49,7 @@ async fn a_newer_claim_takes_over(bench: &Bench) {
     bench.accept(new(1), 0).await;
     let old = bench.claim(1).await;
     bench.inbox(old, 1).await;
-    let claim = bench.store.claim(&agent("A"), "node", at(2)).await.unwrap();
+    let claim = bench.store.claim(&agent("A"), Lane::Agent, "node", at(2)).await.unwrap();
     assert!(claim.epoch > old);
     assert_eq!(told(&claim.changes), [(id(1), CommandState::Queued)]);
     assert!(bench.store.inbox(&agent("a"), old, 16, at(2)).await.unwrap().stale);

@@ -9,8 +9,9 @@ use wakemq_protocol::{
 };
 
 use crate::store::{
-    self, Actor, Admin, AdminOp, AdminOutcome, Change, CommandRow, Delivery, Durability, Epoch, NewCommand,
-    Outcomes, Query, Recorded, Rows, Status, Store, StoreError, Submitted, Target, Transition, Verdict,
+    self, Actor, Admin, AdminOp, AdminOutcome, Change, CommandRow, Delivery, Durability, Epoch, Lane,
+    NewCommand, Outcomes, Query, Recorded, Rows, Status, Store, StoreError, Submitted, Target, Transition,
+    Verdict,
 };
 
 pub(super) const CACHE_BYTES: usize = 1 << 20;
@@ -185,7 +186,7 @@ impl Bench {
     }
 
     pub(super) async fn claim(&self, secs: i64) -> Epoch {
-        self.store.claim(&agent("a"), "node", at(secs)).await.unwrap().epoch
+        self.store.claim(&agent("a"), Lane::Agent, "node", at(secs)).await.unwrap().epoch
     }
 
     pub(super) async fn inbox(&self, epoch: Epoch, secs: i64) -> Vec<CommandId> {
@@ -258,7 +259,7 @@ impl Bench {
     }
 
     pub(super) async fn claim_of(&self, name: &str, secs: i64) -> Epoch {
-        self.store.claim(&agent(name), "node", at(secs)).await.unwrap().epoch
+        self.store.claim(&agent(name), Lane::Agent, "node", at(secs)).await.unwrap().epoch
     }
 
     pub(super) async fn inbox_of(&self, name: &str, epoch: Epoch, secs: i64) -> Vec<CommandId> {

@@ -254,7 +254,7 @@ async fn callers_wait_for_room_in_the_queue() {
 async fn what_is_lazy_waits_for_the_next_flush_or_the_end() {
     let (dir, faults, bench) = faulty_bench().await;
     let before = faults.syncs.load(Ordering::SeqCst);
-    let seen = || vec![quietly(store::AdminOp::Seen { agent: agent("a"), facts: None })];
+    let seen = || vec![quietly(store::AdminOp::Seen { agent: agent("a"), facts: None, source: None })];
     for secs in 1..=20 {
         bench.store.write(seen(), store::Durability::Lazy, at(secs)).await.unwrap();
     }

@@ -9,7 +9,7 @@ use wakemq_protocol::{CommandState, GroupPath, Outcome, Priority, ReceiptState};
 use super::fixture::*;
 use super::walk::{Walker, walk};
 use crate::store::{
-    AdminOp, AdminOutcome, Change, Delivery, Epoch, NewCommand, Submitted, Transition, Verdict,
+    AdminOp, AdminOutcome, Change, Delivery, Epoch, Lane, NewCommand, Submitted, Transition, Verdict,
 };
 
 /// What somebody does; numbers name commands, in the order of their submission.
@@ -177,7 +177,7 @@ impl Walker for Model {
             Act::Claim => {
                 // What the former one carried is let go before the store tells of it.
                 self.carried.clear();
-                let claim = bench.store.claim(&agent("a"), "node", at(self.now)).await.unwrap();
+                let claim = bench.store.claim(&agent("a"), Lane::Agent, "node", at(self.now)).await.unwrap();
                 self.stale = self.epoch.replace(claim.epoch);
                 self.told(&claim.changes);
             }

@@ -104,7 +104,7 @@ async fn a_file_of_another_version_is_refused() {
     txn.commit().unwrap();
     drop(database);
     let before = fs::read(&path).unwrap();
-    assert!(matches!(error(&path), StoreError::Format { found: 9, expected: 2 }));
+    assert!(matches!(error(&path), StoreError::Format { found: 9, expected: 3 }));
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 

@@ -256,7 +256,7 @@ async fn what_changed_nothing_leaves_no_line(bench: &Bench) {
         enrol(20, "e", 21),
         AdminOp::RemoveGroup { group: group("g") },
         change("o", None, None, ""),
-        AdminOp::Seen { agent: agent("a"), facts: None },
+        AdminOp::Seen { agent: agent("a"), facts: None, source: None },
     ];
     for op in ops {
         audited(bench, op, 1).await;

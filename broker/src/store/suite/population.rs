@@ -7,7 +7,7 @@ use wakemq_protocol::{CommandId, CommandState, Counts, GroupPath, ReceiptState};
 
 use super::fixture::*;
 use super::walk::{Walker, walk};
-use crate::store::{AdminOp, AdminOutcome, Change, Epoch, NewCommand, Submitted, Transition, Verdict};
+use crate::store::{AdminOp, AdminOutcome, Change, Epoch, Lane, NewCommand, Submitted, Transition, Verdict};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const GROUPS: [&str; 6] = ["", "g", "g/h", "g/h/i", "g-h", "x"];
@@ -339,7 +339,8 @@ impl Walker for Model {
             Act::Claim(who) => {
                 let Some(life) = self.agents.get(NAMES[who]) else { return };
                 let expected = self.let_go_of(life.number, &life.carried.clone());
-                let claim = bench.store.claim(&agent(NAMES[who]), "node", at(self.now)).await.unwrap();
+                let claim =
+                    bench.store.claim(&agent(NAMES[who]), Lane::Agent, "node", at(self.now)).await.unwrap();
                 assert_eq!(split(&claim.changes), (expected, Vec::new()));
                 let life = self.agents.get_mut(NAMES[who]).unwrap();
                 life.carried.clear();

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use wakemq_protocol::{CommandId, CommandState, News};
 
 use super::fixture::*;
-use crate::store::{Change, Epoch, Outcomes, Status, Store, Submitted, Transition};
+use crate::store::{Change, Epoch, Lane, Outcomes, Status, Store, Submitted, Transition};
 
 super::for_each_backend_in_parallel!(nothing_that_is_handed_out_ends_before_it_is_let_go);
 
@@ -106,7 +106,7 @@ async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
     let mut random = fastrand::Rng::with_seed(99);
     let mut arrived = 0;
     while !wire.done.load(Ordering::SeqCst) {
-        let epoch = store.claim(&agent("a"), "node", at(1)).await.unwrap().epoch;
+        let epoch = store.claim(&agent("a"), Lane::Agent, "node", at(1)).await.unwrap().epoch;
         for _ in 0..random.u8(1..20) {
             let page = store.inbox(&agent("a"), epoch, 2, at(1)).await.unwrap();
             assert!(!page.stale);

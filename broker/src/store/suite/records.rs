@@ -5,7 +5,7 @@ use wakemq_protocol::{AgentId, CommandState, Counts, GroupPath, Priority, Receip
 
 use super::fixture::*;
 use crate::store::{
-    Actor, AdminOp, Delivery, NewCommand, Outcomes, Query, Rows, Status, Submitted, Target, Transition,
+    Actor, AdminOp, Delivery, Lane, NewCommand, Outcomes, Query, Rows, Status, Submitted, Target, Transition,
     Verdict,
 };
 
@@ -107,7 +107,7 @@ async fn it_is_acknowledged_and_done_by_each_agent(bench: &Bench) {
     bench.accept_for_group(to_group(1, "g"), 0).await;
     let old = bench.claim(1).await;
     bench.inbox(old, 1).await;
-    let claim = bench.store.claim(&agent("a"), "node", at(2)).await.unwrap();
+    let claim = bench.store.claim(&agent("a"), Lane::Agent, "node", at(2)).await.unwrap();
     assert_eq!(told(&claim.changes), [(id(1), CommandState::Queued)]);
     assert_eq!(bench.acknowledge(1, claim.epoch, 2).await, Verdict::Stale, "it is not carried");
     assert_eq!(bench.inbox(claim.epoch, 2).await, [id(1)]);

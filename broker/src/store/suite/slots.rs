@@ -3,7 +3,7 @@
 use wakemq_protocol::{CommandState, Priority, ReceiptState};
 
 use super::fixture::*;
-use crate::store::{NewCommand, Target};
+use crate::store::{Lane, NewCommand, Target};
 
 super::for_each_backend!(
     the_newer_supersedes_the_older_and_inherits,
@@ -81,7 +81,7 @@ async fn the_newest_of_those_that_wait_wins(bench: &Bench) {
     bench.inbox(epoch, 0).await;
     bench.accept(in_slot(2, "s"), 1).await;
     assert_eq!(told(&bench.accept(in_slot(3, "s"), 2).await), [(id(2), CommandState::Superseded)]);
-    let claim = bench.store.claim(&agent("a"), "node", at(3)).await.unwrap();
+    let claim = bench.store.claim(&agent("a"), Lane::Agent, "node", at(3)).await.unwrap();
     assert_eq!(told(&claim.changes), [(id(1), CommandState::Superseded)]);
     assert_eq!(update(&claim.changes[0].news).outcome.superseded_by, Some(id(3)));
     assert_eq!(bench.inbox(claim.epoch, 3).await, [id(3)]);

@@ -30,6 +30,7 @@ pub(crate) fn evidence(what: &PowerWhat) -> String {
             );
             format!("it connected{after}{}{}", secs("booted", since_boot), secs("resumed", since_resume))
         }
+        PowerWhat::LeftOut { steps } => format!("{steps} more steps, of which there is no record"),
         PowerWhat::Verdict { state, detail } => format!("{state}{}", because(detail)),
     }
 }
