@@ -157,7 +157,8 @@ pub enum Transition {
         epoch: Epoch,
     },
     /// A step on the way of a `power` command: kept with it, and told as a [`Change`] in which the state is the
-    /// present one. The same step again changes nothing. Counts only under the epoch that carries the command.
+    /// present one. The same step again changes nothing, and so does a verdict, which is made by whatever ends the
+    /// command. Counts only under the epoch that carries it.
     Evidence {
         /// The agent.
         agent: AgentId,
@@ -165,7 +166,7 @@ pub enum Transition {
         id: CommandId,
         /// The epoch of the engine's claim.
         epoch: Epoch,
-        /// The step; no verdict, which whatever ends the command makes.
+        /// The step.
         step: PowerStep,
     },
     /// The engine ends a `power` command as `done` or `failed`; counts only under the epoch that carries it.

@@ -34,7 +34,7 @@ impl Past {
             let at_ms = u64::try_from(step.at.unix_ms()).unwrap_or(0).min(now_ms);
             began_ms.get_or_insert(at_ms);
             match &step.what {
-                PowerWhat::Probed { .. } | PowerWhat::Heard { .. } => {}
+                PowerWhat::Probed { .. } | PowerWhat::Heard { .. } | PowerWhat::LeftOut { .. } => {}
                 PowerWhat::ProbeUnanswered => was_away = true,
                 PowerWhat::RelayAsked { relay, command, round } => {
                     was_away = true;

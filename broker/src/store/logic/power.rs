@@ -3,7 +3,7 @@
 //! The agent has no say: it never gets such a command, and whether it is up is judged by others.
 
 use parking_lot::MutexGuard;
-use wakemq_protocol::{AgentId, CommandId, CommandState, PowerStep, Timestamp};
+use wakemq_protocol::{AgentId, CommandId, CommandState, PowerStep, PowerWhat, Timestamp};
 
 use super::lifecycle::{Arrived, change, nothing, overtake, step_change};
 use super::transitions::own;
@@ -46,8 +46,8 @@ pub(super) fn evidence(
         Ok(found) => found,
         Err((verdict, _)) => return Ok(nothing(verdict)),
     };
-    // Said again because the answer to the first time was lost.
-    if row.evidence.contains(step) {
+    // A verdict comes with the end; or it is said again because the answer to the first time was lost.
+    if matches!(step.what, PowerWhat::Verdict { .. }) || row.evidence.contains(step) {
         return Ok(nothing(Verdict::Applied));
     }
     let mut after = row.clone();
