@@ -1,5 +1,6 @@
 //! The agent as its owner sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,8 +12,11 @@ use wakemq_protocol::limits::JOURNAL_MAX;
 use wakemq_protocol::{AgentId, Command, Receipt};
 
 use crate::driver::{Driver, Inputs};
+use crate::facts::{FactsOptions, Source};
 use crate::journal::Journal;
-use crate::{Identity, Incoming, JournalError, StateDir, StateError, Status, clock, random};
+use crate::relay::Relays;
+use crate::surroundings::Watch;
+use crate::{DeclaredError, Identity, Incoming, JournalError, StateDir, StateError, Status, clock, random};
 
 /// Progress reports that may wait; more are dropped.
 const PROGRESS_MAX: usize = 16;
@@ -23,12 +27,14 @@ pub struct AgentOptions {
     state: StateDir,
     keep_alive_secs: u16,
     proxy: Option<ProxyUrl>,
+    facts: FactsOptions,
 }
 
 impl AgentOptions {
-    /// Makes options with the default keep-alive of 300 s; the journal lies in `state`.
+    /// Makes options with the default keep-alive of 300 s, of an agent that relays; the journal lies in `state`.
     pub fn new(state: StateDir) -> Self {
-        Self { state, keep_alive_secs: 300, proxy: None }
+        let facts = FactsOptions { relay: true, ..FactsOptions::default() };
+        Self { state, keep_alive_secs: 300, proxy: None, facts }
     }
 
     /// Sets how long the connection may stay quiet, in seconds; the broker may say otherwise.
@@ -43,6 +49,31 @@ impl AgentOptions {
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyUrl) -> Self {
         self.proxy = Some(proxy);
+        self
+    }
+
+    /// Sets whether the agent sends Wake-on-LAN packets for its neighbours when the broker asks it to. It does
+    /// unless it is told not to.
+    #[must_use]
+    pub fn relay(mut self, relay: bool) -> Self {
+        self.facts.relay = relay;
+        self
+    }
+
+    /// Adds an interface that counts as physical though it is virtual: that of a container, say, or a bridge.
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.facts.interfaces.push(name.into());
+        self
+    }
+
+    /// Sets a file whose facts replace those that are read: for hardware that the agent cannot see, and for tests.
+    ///
+    /// It holds a JSON object with any of `boot_id`, `resume_id`, `since_boot`, `since_resume`, `host_name`, `os`,
+    /// `version` and `interfaces` in the form of the facts, and is read anew whenever these are sent.
+    #[must_use]
+    pub fn declare(mut self, file: impl Into<PathBuf>) -> Self {
+        self.facts.declared = Some(file.into());
         self
     }
 }
@@ -62,6 +93,9 @@ pub enum AgentError {
     /// The certificate authority in the identity.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The declared facts.
+    #[error(transparent)]
+    Declared(#[from] DeclaredError),
     /// There are no random numbers.
     #[error(transparent)]
     Random(#[from] std::io::Error),
@@ -86,17 +120,22 @@ impl Agent {
     /// Starts an agent within a tokio runtime. Whether it is connected is told by [`status`](Self::status).
     ///
     /// # Errors
-    /// If the journal is damaged, or the identity names no usable endpoint or certificate authority.
+    /// If the journal is damaged, the identity names no usable endpoint or certificate authority, or the declared
+    /// facts cannot be read.
     pub fn connect(mut identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
         identity.proxy = options.proxy.or(identity.proxy);
         let dialer = identity.dialer()?;
         let journal = Journal::open(&options.state.journal_path(), clock::now())?.locked_by(options.state);
         let instance = random::instance()?;
+        let mut facts = Source::new(instance.clone(), options.facts)?;
+        for name in facts.missing() {
+            tracing::warn!(name, "there is no such network interface at present");
+        }
         let id = identity.agent;
         let mut connect = ConnectOptions::new(id.to_string(), id.to_string(), identity.secret);
         connect.clock = wakemq_link::Clock::System;
         connect.keep_alive_secs = options.keep_alive_secs;
-        connect.user_properties = vec![("instance".to_owned(), instance.clone())];
+        connect.user_properties = vec![("instance".to_owned(), instance)];
 
         let (command_sender, commands) = mpsc::channel(JOURNAL_MAX);
         let (results, result_receiver) = mpsc::channel(JOURNAL_MAX);
@@ -104,9 +143,10 @@ impl Agent {
         let (status_sender, status) = watch::channel(Status::default());
         let (journalled_sender, journalled) = watch::channel(0);
         let (shutdown, shutdown_receiver) = oneshot::channel();
+        let (watch, noticed) = Watch::start();
         let driver = Driver {
             id: id.clone(),
-            instance,
+            facts,
             dialer,
             connect,
             status: status_sender,
@@ -115,7 +155,11 @@ impl Agent {
                 results: result_receiver,
                 progress: progress_receiver,
                 shutdown: shutdown_receiver,
+                noticed,
+                relays: Relays::default(),
             },
+            resumes: 0,
+            _watch: watch,
         };
         let task = tokio::spawn(driver.run(journal, command_sender, journalled_sender));
         Ok(Self {

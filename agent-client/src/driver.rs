@@ -1,68 +1,46 @@
 //! The agent's one task: it connects, serves the connection, and waits before it connects again.
 
+mod inputs;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
 use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session, SessionError};
 use wakemq_link::{Backoff, DialError, Dialer, ProxyUrl};
-use wakemq_protocol::{AgentId, Command, Receipt, Topic};
+use wakemq_protocol::{AgentId, Command, Topic};
 
+use crate::facts::Source;
 use crate::inbox::{Flushed, Inbox};
 use crate::journal::Journal;
 use crate::outbox::Outbox;
-use crate::{Connection, Problem, Status, facts};
+use crate::surroundings::{Noticed, Watch};
+use crate::{Connection, Problem, Status};
+use inputs::Input;
+pub(crate) use inputs::Inputs;
 
 /// Time limit of the answer to SUBSCRIBE.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
 /// How long a shutdown waits for the last receipts to be acknowledged.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
+/// How long the system is given to find out a gateway's MAC address.
+const GATEWAY_LIMIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
     pub(crate) id: AgentId,
-    pub(crate) instance: String,
+    pub(crate) facts: Source,
     pub(crate) dialer: Dialer,
     pub(crate) connect: ConnectOptions,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) backoff: Backoff,
     pub(crate) inputs: Inputs,
-}
-
-/// What the agent's owner tells the task.
-pub(crate) struct Inputs {
-    pub(crate) results: mpsc::Receiver<Receipt>,
-    pub(crate) progress: mpsc::Receiver<Receipt>,
-    pub(crate) shutdown: oneshot::Receiver<()>,
-}
-
-enum Input {
-    Result(Receipt),
-    Progress(Receipt),
-    /// It is time to try again what failed.
-    Retry,
-    Shutdown,
-}
-
-impl Inputs {
-    /// Waits for the next input; may be dropped and called again, but not after `Shutdown`.
-    async fn next(&mut self, retry_at: Option<Instant>) -> Input {
-        let retry = async {
-            match retry_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            Some(receipt) = self.results.recv() => Input::Result(receipt),
-            Some(receipt) = self.progress.recv() => Input::Progress(receipt),
-            _ = &mut self.shutdown => Input::Shutdown,
-            () = retry => Input::Retry,
-        }
-    }
+    /// How many resumes there had been when the present connection, or the attempt at one, began.
+    pub(crate) resumes: u64,
+    /// Ends with the driver.
+    pub(crate) _watch: Watch,
 }
 
 /// Over which way the broker was reached.
@@ -75,7 +53,16 @@ struct Way {
 #[derive(Debug)]
 enum End {
     Shutdown,
+    /// The machine has resumed: whatever connection there was is dead, and what went wrong before is long ago.
+    Resumed,
     Retry(Problem, Duration),
+}
+
+/// What ended a wait.
+enum Waited<T> {
+    Shutdown,
+    Resumed,
+    Over(T),
 }
 
 enum AttemptError {
@@ -90,17 +77,20 @@ impl Driver {
         commands: mpsc::Sender<Command>,
         journalled: watch::Sender<u64>,
     ) {
-        let mut inbox = Inbox::start(journal, commands, journalled).await;
+        let mut inbox = Inbox::start(journal, commands, journalled, self.facts.relays()).await;
         self.tell_journal_error(&inbox);
         loop {
             match self.attempt(&mut inbox).await {
                 End::Shutdown => break,
+                End::Resumed => self.begin_anew(&mut inbox),
                 End::Retry(problem, retry_in) => {
                     tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
                     inbox.disconnected();
                     self.set(Connection::Waiting { problem, retry_in });
-                    if self.meanwhile(&mut inbox, sleep(retry_in)).await.is_none() {
-                        break;
+                    match self.meanwhile(&mut inbox, sleep(retry_in)).await {
+                        Waited::Shutdown => break,
+                        Waited::Resumed => self.begin_anew(&mut inbox),
+                        Waited::Over(()) => {}
                     }
                 }
             }
@@ -108,6 +98,18 @@ impl Driver {
         self.take_results(&mut inbox).await;
         self.set(Connection::Closed);
         tracing::debug!(agent = %self.id, "agent ended");
+    }
+
+    /// Prepares to connect at once: nobody else has to share the broker with a machine that has just resumed.
+    fn begin_anew(&mut self, inbox: &mut Inbox) {
+        tracing::info!("the machine has resumed: connecting anew");
+        inbox.disconnected();
+        self.backoff = Backoff::default();
+    }
+
+    /// Tells whether the machine has resumed since the connection, or the attempt at one, began.
+    fn has_resumed(&mut self) -> bool {
+        self.facts.resumes() != self.resumes
     }
 
     fn set(&self, connection: Connection) {
@@ -123,21 +125,26 @@ impl Driver {
         });
     }
 
-    /// Awaits `future` while results are journalled; `None` at a shutdown.
-    async fn meanwhile<F: Future>(&mut self, inbox: &mut Inbox, future: F) -> Option<F::Output> {
+    /// Awaits `future` while results are journalled.
+    async fn meanwhile<F: Future>(&mut self, inbox: &mut Inbox, future: F) -> Waited<F::Output> {
         let mut future = pin!(future);
         loop {
             let input = tokio::select! {
                 biased;
                 input = self.inputs.next(inbox.retry_at()) => input,
-                output = &mut future => return Some(output),
+                output = &mut future => return Waited::Over(output),
             };
             match input {
-                Input::Shutdown => return None,
+                Input::Shutdown => return Waited::Shutdown,
+                Input::Noticed(Noticed::ClockSet) if self.has_resumed() => return Waited::Resumed,
                 // Without a connection there is nobody to tell.
-                Input::Progress(_) => {}
+                Input::Progress(_) | Input::Noticed(Noticed::ClockSet | Noticed::NetworkChanged) => {}
                 Input::Result(receipt) => {
                     inbox.ended(receipt);
+                    self.flush(inbox).await;
+                }
+                Input::Relayed(receipt) => {
+                    inbox.relayed(receipt);
                     self.flush(inbox).await;
                 }
                 Input::Retry => {
@@ -147,9 +154,16 @@ impl Driver {
         }
     }
 
-    async fn flush(&self, inbox: &mut Inbox) -> Flushed {
-        let flushed = inbox.flush().await;
+    /// Writes the journal, and starts the relay jobs that are in it now.
+    async fn flush(&mut self, inbox: &mut Inbox) -> Flushed {
+        let mut flushed = inbox.flush().await;
         self.tell_journal_error(inbox);
+        if !flushed.relays.is_empty() {
+            let adapters = self.facts.adapters();
+            for command in flushed.relays.drain(..) {
+                self.inputs.relays.start(command, adapters.clone());
+            }
+        }
         flushed
     }
 
@@ -158,11 +172,15 @@ impl Driver {
         while let Ok(receipt) = self.inputs.results.try_recv() {
             inbox.ended(receipt);
         }
+        for receipt in self.inputs.relays.finish().await {
+            inbox.relayed(receipt);
+        }
         self.flush(inbox).await
     }
 
     async fn attempt(&mut self, inbox: &mut Inbox) -> End {
         self.set(Connection::Connecting);
+        self.resumes = self.facts.resumes();
         let (dialer, options) = (self.dialer.clone(), self.connect.clone());
         let connecting = async move {
             let dialed = dialer.dial().await.map_err(AttemptError::Dial)?;
@@ -171,9 +189,10 @@ impl Driver {
             Ok((session, connected, Way { address: dialed.address, proxy: dialed.proxy }))
         };
         match self.meanwhile(inbox, Box::pin(connecting)).await {
-            None => End::Shutdown,
-            Some(Err(error)) => self.failed(&error),
-            Some(Ok((session, connected, way))) => self.serve(inbox, session, connected, way).await,
+            Waited::Shutdown => End::Shutdown,
+            Waited::Resumed => End::Resumed,
+            Waited::Over(Err(error)) => self.failed(&error),
+            Waited::Over(Ok((session, connected, way))) => self.serve(inbox, session, connected, way).await,
         }
     }
 
@@ -223,9 +242,10 @@ impl Driver {
         if let Err(error) = session.subscribe(&Topic::AgentCommands(self.id.clone()).to_string()) {
             return lost(self, error.to_string(), None);
         }
-        let mut outbox = Outbox::new(&self.id, facts::read(&self.instance), inbox.unconfirmed());
+        let mut outbox = Outbox::new(&self.id, inbox.unconfirmed());
+        let mut gateways_at = self.find_out_gateways();
         loop {
-            let unsendable = outbox.pump(&mut session);
+            let unsendable = outbox.pump(&mut session, &mut self.facts);
             let made_room = !unsendable.is_empty() && inbox.is_waiting();
             for id in unsendable {
                 inbox.confirmed(id).await;
@@ -233,7 +253,8 @@ impl Driver {
             if made_room && let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
                 return lost(self, error.to_string(), None);
             }
-            let retry_at = [inbox.retry_at(), outbox.retry_at(), subscribe_limit].into_iter().flatten().min();
+            let due = [inbox.retry_at(), outbox.retry_at(), subscribe_limit, gateways_at];
+            let retry_at = due.into_iter().flatten().min();
             let event = tokio::select! {
                 biased;
                 input = self.inputs.next(retry_at) => {
@@ -247,8 +268,24 @@ impl Driver {
                             continue;
                         }
                         Input::Result(receipt) => inbox.ended(receipt),
+                        Input::Relayed(receipt) => inbox.relayed(receipt),
+                        Input::Noticed(Noticed::ClockSet) => {
+                            if self.has_resumed() {
+                                return End::Resumed;
+                            }
+                            continue;
+                        }
+                        Input::Noticed(Noticed::NetworkChanged) => {
+                            gateways_at = self.find_out_gateways();
+                            self.tell_what_changed(&mut outbox);
+                            continue;
+                        }
                         Input::Retry => {
                             let now = Instant::now();
+                            if gateways_at.is_some_and(|at| at <= now) {
+                                gateways_at = None;
+                                self.tell_what_changed(&mut outbox);
+                            }
                             if subscribe_limit.is_some_and(|at| at <= now) {
                                 return lost(self, "the broker does not answer SUBSCRIBE".into(), None);
                             }
@@ -308,9 +345,22 @@ impl Driver {
         }
     }
 
+    /// Tells the facts again if they are others now.
+    fn tell_what_changed(&mut self, outbox: &mut Outbox) {
+        if self.facts.have_changed() {
+            tracing::debug!("the facts have changed");
+            outbox.facts();
+        }
+    }
+
+    /// Has the MAC addresses of gateways found out that are not known; says when to look for them.
+    fn find_out_gateways(&mut self) -> Option<Instant> {
+        self.facts.find_out_gateways().then(|| Instant::now() + GATEWAY_LIMIT)
+    }
+
     /// Writes the journal, acknowledges what is in it, and queues the receipts.
     async fn settle<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         inbox: &mut Inbox,
         session: &mut Session<S>,
         outbox: &mut Outbox,
@@ -332,14 +382,14 @@ impl Driver {
         outbox.receipts(flushed.receipts);
         let sending = async {
             last_acks?;
-            outbox.pump(&mut session);
+            outbox.pump(&mut session, &mut self.facts);
             while !outbox.is_idle() {
                 if let Event::Published { token, code, reason } = session.next_event().await?
                     && let Some(id) = outbox.published(token, code, reason.as_deref())
                 {
                     inbox.confirmed(id).await;
                 }
-                outbox.pump(&mut session);
+                outbox.pump(&mut session, &mut self.facts);
             }
             Ok::<_, SessionError>(())
         };

@@ -85,7 +85,7 @@ pub async fn enrol(state: &StateDir, options: EnrolOptions) -> Result<Identity, 
         token: options.token,
         agent: options.agent,
         secret_sha256: random::hash(&secret),
-        facts: facts::read(&random::instance()?),
+        facts: facts::once(random::instance()?),
     };
     let mut client = HttpClient::new(dialer, None).with_limit(LIMIT).with_response_max(ANSWER_MAX);
     let upload = Upload::json(serde_json::to_vec(&request)?);

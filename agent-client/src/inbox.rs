@@ -12,6 +12,7 @@ use wakemq_protocol::{Command, CommandId, Kind, Receipt, ReceiptState, Timestamp
 use crate::clock;
 use crate::incoming::receipt;
 use crate::journal::{Journal, JournalError, Record};
+use crate::relay;
 
 /// How long to wait before a journal that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub(crate) struct Inbox {
     taken: u64,
     /// How many of them are in the journal.
     journalled: watch::Sender<u64>,
+    /// Relay jobs are taken.
+    relay: bool,
     error: Option<JournalError>,
     retry_at: Option<Instant>,
 }
@@ -53,6 +56,8 @@ pub(crate) struct Flushed {
     pub(crate) acks: Vec<u16>,
     /// Receipts to send.
     pub(crate) receipts: Vec<Receipt>,
+    /// Relay jobs to begin.
+    pub(crate) relays: Vec<Command>,
 }
 
 impl Inbox {
@@ -61,6 +66,7 @@ impl Inbox {
         journal: Journal,
         commands: mpsc::Sender<Command>,
         journalled: watch::Sender<u64>,
+        relay: bool,
     ) -> Self {
         let mut inbox = Self {
             journal,
@@ -69,12 +75,13 @@ impl Inbox {
             results: VecDeque::new(),
             taken: 0,
             journalled,
+            relay,
             error: None,
             retry_at: None,
         };
         for command in inbox.journal.book().pending() {
             if command.kind == Kind::Relay {
-                let why = "the agent stopped before the relay was finished".to_owned();
+                let why = "the agent ended before it was sent".to_owned();
                 inbox.results.push_back(receipt(&command, ReceiptState::Failed, Some(why)));
             } else {
                 inbox.hand_out(command);
@@ -93,6 +100,11 @@ impl Inbox {
     /// Takes a result; [`flush`](Self::flush) says when to send it.
     pub(crate) fn ended(&mut self, receipt: Receipt) {
         self.taken += 1;
+        self.results.push_back(receipt);
+    }
+
+    /// Takes the result of a relay job, which no handler gave.
+    pub(crate) fn relayed(&mut self, receipt: Receipt) {
         self.results.push_back(receipt);
     }
 
@@ -115,6 +127,7 @@ impl Inbox {
         }
         let mut pending = self.journal.book().pending_count() - records.len();
         let mut unconfirmed = self.journal.book().unconfirmed_count() + records.len();
+        let mut relaying = self.journal.book().pending_relays(&ended);
         let mut accepted = HashSet::new();
         let mut handed_out = Vec::new();
         for (pkid, arrival) in &self.waiting {
@@ -124,7 +137,7 @@ impl Inbox {
                     continue;
                 }
                 Arrival::Unknown(id) => (*id, unreadable(*id, now)),
-                Arrival::Command(command) => (command.id, answer(command, now)),
+                Arrival::Command(command) => (command.id, self.answer(command, relaying, now)),
             };
             if !self.journal.book().knows(&id) && accepted.insert(id) {
                 // No room: this one waits, and what came after it too, for acknowledgements keep their order.
@@ -133,9 +146,16 @@ impl Inbox {
                 }
                 match &record {
                     Record::Accepted { .. } if pending >= JOURNAL_MAX => break,
-                    Record::Accepted { command, .. } => {
+                    Record::Accepted { command: kept, .. } => {
                         pending += 1;
-                        handed_out.push(command.clone());
+                        if let Arrival::Command(command) = arrival
+                            && kept.kind == Kind::Relay
+                        {
+                            relaying += 1;
+                            flushed.relays.push((**command).clone());
+                        } else {
+                            handed_out.push(kept.clone());
+                        }
                     }
                     Record::Ended { receipt, .. } => {
                         unconfirmed += 1;
@@ -155,6 +175,35 @@ impl Inbox {
         self.waiting.drain(..flushed.acks.len());
         handed_out.into_iter().for_each(|command| self.hand_out(command));
         flushed
+    }
+
+    /// Makes the record with which a command begins: accepted, or ended at once.
+    fn answer(&self, command: &Command, relaying: usize, now: Timestamp) -> Record {
+        let until = until(command.ttl, now);
+        let ended =
+            |state, why| Record::Ended { receipt: receipt(command, state, Some(why)), until: Some(until) };
+        match &command.kind {
+            Kind::Wake => Record::Accepted { command: command.clone(), until },
+            Kind::Relay if !self.relay => {
+                ended(ReceiptState::Refused, "this agent does not send packets for others".to_owned())
+            }
+            Kind::Relay => match command.relay.as_deref().map(relay::check) {
+                None => {
+                    ended(ReceiptState::Refused, "the relay command does not say what to send".to_owned())
+                }
+                Some(Err(why)) => ended(ReceiptState::Refused, why),
+                Some(Ok(())) if relaying >= relay::JOBS_MAX => {
+                    ended(ReceiptState::Failed, format!("{} relay jobs are running already", relay::JOBS_MAX))
+                }
+                // The password of the sleeper's adapter has no business on this machine's disk.
+                Some(Ok(())) => {
+                    Record::Accepted { command: Command { relay: None, ..command.clone() }, until }
+                }
+            },
+            kind @ (Kind::Power | Kind::Other(_)) => {
+                ended(ReceiptState::Refused, format!("this agent does not know the kind {kind}"))
+            }
+        }
     }
 
     async fn write(&mut self, records: Vec<Record>, now: Timestamp) -> bool {
@@ -230,18 +279,6 @@ fn until(ttl_secs: u32, now: Timestamp) -> i64 {
     now.unix_ms() + 1000 * (i64::from(ttl_secs) + i64::from(ID_MEMORY_SECS))
 }
 
-/// Makes the record with which a command begins: accepted, or refused at once.
-fn answer(command: &Command, now: Timestamp) -> Record {
-    let until = until(command.ttl, now);
-    match &command.kind {
-        Kind::Wake => Record::Accepted { command: command.clone(), until },
-        kind @ (Kind::Power | Kind::Relay | Kind::Other(_)) => {
-            let why = format!("this agent does not know the kind {kind}");
-            Record::Ended { receipt: receipt(command, ReceiptState::Refused, Some(why)), until: Some(until) }
-        }
-    }
-}
-
 fn unreadable(id: CommandId, now: Timestamp) -> Record {
     let detail = Some("this agent cannot read the command".to_owned());
     let receipt = Receipt { id, state: ReceiptState::Refused, detail };
@@ -249,157 +286,4 @@ fn unreadable(id: CommandId, now: Timestamp) -> Record {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    fn payload(n: u8, kind: &str) -> Vec<u8> {
-        let id = CommandId::from_parts(u64::from(n), &[n; 10]);
-        serde_json::to_vec(&serde_json::json!({
-            "id": id, "kind": kind, "slot": null, "ttl": 60, "priority": "normal",
-            "reason": null, "issued": "2026-11-22T01:00:00Z", "by": "op:a"
-        }))
-        .unwrap()
-    }
-
-    fn command(n: u8) -> Command {
-        serde_json::from_slice(&payload(n, "wake")).unwrap()
-    }
-
-    async fn open(path: &Path) -> (Inbox, mpsc::Receiver<Command>) {
-        let (commands, given) = mpsc::channel(JOURNAL_MAX);
-        (
-            Inbox::start(Journal::open(path, clock::now()).unwrap(), commands, watch::Sender::new(0)).await,
-            given,
-        )
-    }
-
-    fn given(commands: &mut mpsc::Receiver<Command>) -> Vec<CommandId> {
-        std::iter::from_fn(|| commands.try_recv().ok()).map(|command| command.id).collect()
-    }
-
-    #[tokio::test]
-    async fn a_command_is_acknowledged_once_it_is_in_the_journal_and_run_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        let (mut inbox, mut commands) = open(&path).await;
-        inbox.arrived(7, &payload(1, "wake"));
-        inbox.arrived(8, &payload(1, "wake"));
-        assert_eq!(inbox.flush().await.acks, [7, 8]);
-        assert_eq!(given(&mut commands), [command(1).id]);
-        // Killed here: the next start gives it out again, and a redelivery is acknowledged and not run.
-        let (mut inbox, mut commands) = open(&path).await;
-        assert_eq!(given(&mut commands), [command(1).id]);
-        inbox.arrived(1, &payload(1, "wake"));
-        assert_eq!(inbox.flush().await.acks, [1]);
-        assert!(given(&mut commands).is_empty());
-        // With a result it is not run again, but its receipt is sent until it is confirmed.
-        let done = receipt(&command(1), ReceiptState::Done, None);
-        inbox.ended(done.clone());
-        inbox.ended(done.clone());
-        assert_eq!(inbox.flush().await.receipts, std::slice::from_ref(&done));
-        let (mut inbox, mut commands) = open(&path).await;
-        assert!(given(&mut commands).is_empty());
-        assert_eq!(inbox.unconfirmed(), [done]);
-        inbox.confirmed(command(1).id).await;
-        assert!(open(&path).await.0.unconfirmed().is_empty());
-    }
-
-    #[tokio::test]
-    async fn other_kinds_are_refused_and_garbage_is_acknowledged() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut inbox, mut commands) = open(&dir.path().join("journal")).await;
-        inbox.arrived(1, &payload(1, "power"));
-        inbox.arrived(2, &payload(2, "dance"));
-        inbox.arrived(3, b"no json");
-        inbox.arrived(4, format!("{{\"id\":\"{}\"}}", command(4).id).as_bytes());
-        let flushed = inbox.flush().await;
-        assert_eq!(flushed.acks, [1, 2, 3, 4]);
-        assert!(flushed.receipts.iter().all(|receipt| receipt.state == ReceiptState::Refused));
-        assert_eq!(flushed.receipts.len(), 3);
-        assert!(given(&mut commands).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_relay_that_a_killed_agent_left_has_failed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        let relay: Command = serde_json::from_slice(&payload(1, "relay")).unwrap();
-        let mut journal = Journal::open(&path, clock::now()).unwrap();
-        let record = Record::Accepted { command: relay, until: i64::MAX };
-        journal.write(vec![record], clock::now()).await.unwrap();
-        let (inbox, mut commands) = open(&path).await;
-        assert!(given(&mut commands).is_empty());
-        assert_eq!(inbox.unconfirmed()[0].state, ReceiptState::Failed);
-    }
-
-    #[tokio::test]
-    async fn a_full_journal_withholds_acknowledgements_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut inbox, _commands) = open(&dir.path().join("journal")).await;
-        let id = |n: u16| CommandId::from_parts(n.into(), &[1; 10]);
-        let arrive = |inbox: &mut Inbox, n: u16, kind: &str| {
-            let mut value: serde_json::Value = serde_json::from_slice(&payload(1, kind)).unwrap();
-            value["id"] = serde_json::to_value(id(n)).unwrap();
-            inbox.arrived(n, &serde_json::to_vec(&value).unwrap());
-        };
-        let max = u16::try_from(JOURNAL_MAX).unwrap();
-        (1..=max + 1).for_each(|n| arrive(&mut inbox, n, "wake"));
-        arrive(&mut inbox, max + 2, "power");
-        assert_eq!(inbox.flush().await.acks.len(), JOURNAL_MAX);
-        assert!(inbox.flush().await.acks.is_empty());
-        inbox.ended(Receipt { id: id(5), state: ReceiptState::Done, detail: None });
-        // The room that the result makes is given to what waits, in the same write.
-        assert_eq!(inbox.flush().await.acks, [max + 1, max + 2]);
-    }
-
-    #[tokio::test]
-    async fn receipts_that_nobody_takes_withhold_acknowledgements() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        let (mut inbox, _commands) = open(&path).await;
-        let id = |n: u16| CommandId::from_parts(n.into(), &[1; 10]);
-        let arrive = |inbox: &mut Inbox, n: u16, kind: &str| {
-            let mut value: serde_json::Value = serde_json::from_slice(&payload(1, kind)).unwrap();
-            value["id"] = serde_json::to_value(id(n)).unwrap();
-            inbox.arrived(n, &serde_json::to_vec(&value).unwrap());
-        };
-        let max = u16::try_from(RECEIPTS_MAX).unwrap();
-        arrive(&mut inbox, 1, "wake");
-        assert_eq!(inbox.flush().await.acks, [1]);
-        (2..=max + 1).for_each(|n| arrive(&mut inbox, n, "power"));
-        arrive(&mut inbox, max + 2, "wake");
-        assert_eq!(inbox.flush().await.acks.len(), RECEIPTS_MAX);
-        // What was accepted before gets its result all the same, and it makes no room.
-        inbox.ended(Receipt { id: id(1), state: ReceiptState::Done, detail: None });
-        assert!(inbox.flush().await.acks.is_empty());
-        assert_eq!(inbox.unconfirmed().len(), RECEIPTS_MAX + 1);
-        inbox.confirmed(id(1)).await;
-        assert!(inbox.is_waiting() && inbox.flush().await.acks.is_empty());
-        // After a restart it is no different.
-        let (mut inbox, _commands) = open(&path).await;
-        arrive(&mut inbox, max + 2, "wake");
-        assert!(inbox.flush().await.acks.is_empty());
-        inbox.confirmed(id(9)).await;
-        assert_eq!(inbox.flush().await.acks, [max + 2]);
-        assert!(!inbox.is_waiting());
-    }
-
-    #[tokio::test]
-    async fn without_a_journal_nothing_is_acknowledged_or_lost() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("state");
-        std::fs::create_dir(&place).unwrap();
-        let (mut inbox, mut commands) = open(&place.join("journal")).await;
-        inbox.journal.break_for_test();
-        std::fs::remove_dir_all(&place).unwrap();
-        inbox.arrived(1, &payload(1, "wake"));
-        assert!(inbox.flush().await.acks.is_empty());
-        assert!(inbox.error().is_some_and(|error| error.contains("journal")));
-        assert!(inbox.retry_at().is_some() && given(&mut commands).is_empty());
-        std::fs::create_dir(&place).unwrap();
-        assert_eq!(inbox.flush().await.acks, [1]);
-        assert!(inbox.error().is_none() && inbox.retry_at().is_none());
-        assert_eq!(given(&mut commands).len(), 1);
-    }
-}
+mod tests;

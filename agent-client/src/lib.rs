@@ -4,6 +4,9 @@
 //! journal before it is acknowledged, and each ends with a receipt: [`Incoming::done`], [`Incoming::failed`]
 //! or [`Incoming::refused`]. What a killed agent left without a result is given out again at the next start.
 //!
+//! Commands of the kind `relay` are not given out: the agent carries them out itself, by sending Wake-on-LAN packets
+//! on its own networks, unless [`AgentOptions::relay`] forbids it.
+//!
 //! ```no_run
 //! use wakemq_agent::{Agent, AgentOptions, StateDir};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,14 +30,18 @@ mod identity;
 mod inbox;
 mod incoming;
 mod journal;
+mod network;
 mod outbox;
 mod random;
+mod relay;
 mod state_dir;
 mod status;
+mod surroundings;
 mod sys;
 
 pub use agent::{Agent, AgentError, AgentOptions};
 pub use enrol::{EnrolError, EnrolOptions, enrol};
+pub use facts::DeclaredError;
 pub use identity::{CaSource, Identity};
 pub use incoming::Incoming;
 pub use journal::JournalError;

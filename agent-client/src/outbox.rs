@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use wakemq_link::mqtt::{Outgoing, PublishError, ReasonCode, Session, Token};
-use wakemq_protocol::{AgentId, CommandId, Facts, Receipt, Topic, to_json};
+use wakemq_protocol::{AgentId, CommandId, Receipt, Topic, to_json};
+
+use crate::facts::Source;
 
 /// How long to wait before a receipt that the broker could not take is sent again.
 const RETRY: Duration = Duration::from_secs(30);
@@ -25,15 +27,16 @@ pub(crate) struct Outbox {
 /// One message.
 #[derive(Debug)]
 enum Item {
-    Facts(Box<Facts>),
+    /// Read when they are sent, because the ages in them count from then.
+    Facts,
     Receipt(Receipt),
     Progress(Receipt),
 }
 
 impl Outbox {
     /// Begins a connection: facts first, then every receipt that the broker does not have.
-    pub(crate) fn new(agent: &AgentId, facts: Facts, receipts: Vec<Receipt>) -> Self {
-        let mut queue = VecDeque::from([Item::Facts(Box::new(facts))]);
+    pub(crate) fn new(agent: &AgentId, receipts: Vec<Receipt>) -> Self {
+        let mut queue = VecDeque::from([Item::Facts]);
         queue.extend(receipts.into_iter().map(Item::Receipt));
         Self {
             facts_topic: Topic::AgentFacts(agent.clone()).to_string(),
@@ -42,6 +45,13 @@ impl Outbox {
             in_flight: HashMap::new(),
             later: Vec::new(),
             retry_at: None,
+        }
+    }
+
+    /// Adds the facts, unless they are still to be sent.
+    pub(crate) fn facts(&mut self) {
+        if !self.queue.iter().any(|item| matches!(item, Item::Facts)) {
+            self.queue.push_front(Item::Facts);
         }
     }
 
@@ -61,11 +71,12 @@ impl Outbox {
     pub(crate) fn pump<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         session: &mut Session<S>,
+        facts: &mut Source,
     ) -> Vec<CommandId> {
         let mut unsendable = Vec::new();
         while session.capacity() > 0 {
             let Some(item) = self.queue.pop_front() else { break };
-            match session.publish(self.message(&item)) {
+            match session.publish(self.message(&item, facts)) {
                 Ok(token) => {
                     self.in_flight.insert(token, item);
                 }
@@ -84,9 +95,9 @@ impl Outbox {
         unsendable
     }
 
-    fn message(&self, item: &Item) -> Outgoing {
+    fn message(&self, item: &Item, facts: &mut Source) -> Outgoing {
         let (topic, payload) = match item {
-            Item::Facts(facts) => (&self.facts_topic, to_json(facts)),
+            Item::Facts => (&self.facts_topic, to_json(&facts.tell())),
             Item::Receipt(receipt) | Item::Progress(receipt) => (&self.receipts_topic, to_json(receipt)),
         };
         Outgoing { topic: topic.clone(), payload: payload.into(), ..Outgoing::default() }
@@ -111,7 +122,7 @@ impl Outbox {
                 self.retry_at.get_or_insert(Instant::now() + RETRY);
                 None
             }
-            Item::Facts(_) | Item::Progress(_) => None,
+            Item::Facts | Item::Progress(_) => None,
         }
     }
 

@@ -9,12 +9,17 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::mqttbytes::{Error, QoS};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
 use wakemq_link::{Alpn, Ladder, Trust};
 use wakemq_protocol::limits::JOURNAL_MAX;
-use wakemq_protocol::{CommandId, ReceiptState, Secret, SecretKind};
+use wakemq_protocol::{CommandId, Receipt, ReceiptState, Secret, SecretKind};
 
 use super::*;
 use crate::clock;
+use crate::facts::FactsOptions;
+use crate::relay::Relays;
+
+mod power;
 
 const RETURN_SECS: u32 = 50;
 
@@ -35,6 +40,7 @@ struct Owner {
     _progress: mpsc::Sender<Receipt>,
     shutdown: Option<oneshot::Sender<()>>,
     status: watch::Receiver<Status>,
+    noticed: mpsc::Sender<Noticed>,
     dir: TempDir,
 }
 
@@ -56,10 +62,22 @@ impl Rig {
         let (shutdown, shutdown_told) = oneshot::channel();
         let (command_sender, commands) = mpsc::channel(JOURNAL_MAX);
         let dir = tempfile::tempdir().unwrap();
-        let inputs = Inputs { results: results_given, progress: progress_given, shutdown: shutdown_told };
-        let owner = Owner { commands, results, _progress: progress, shutdown: Some(shutdown), status, dir };
+        let (noticed, noticed_given) = mpsc::channel(1);
+        let inputs = Inputs {
+            results: results_given,
+            progress: progress_given,
+            shutdown: shutdown_told,
+            noticed: noticed_given,
+            relays: Relays::default(),
+        };
+        let owner =
+            Owner { commands, results, _progress: progress, shutdown: Some(shutdown), status, noticed, dir };
+        owner.declare("[]");
+        let options =
+            FactsOptions { relay: true, declared: Some(owner.declaration()), ..FactsOptions::default() };
+        let mut facts = Source::new("i1".into(), options).unwrap();
         let journal = Journal::open(&owner.journal(), clock::now()).unwrap();
-        let inbox = Inbox::start(journal, command_sender, watch::Sender::new(0)).await;
+        let inbox = Inbox::start(journal, command_sender, watch::Sender::new(0), true).await;
 
         let (client, stream) = duplex(1 << 20);
         let mut broker = Broker { stream, read: BytesMut::new() };
@@ -67,12 +85,14 @@ impl Rig {
         let (session, connected) = begun.unwrap();
         let driver = Driver {
             id: "a1".parse().unwrap(),
-            instance: "i1".into(),
+            resumes: facts.resumes(),
+            facts,
             dialer,
             connect,
             status: status_sender,
             backoff: Backoff::default(),
             inputs,
+            _watch: Watch::none(),
         };
         Self { driver, inbox, session, connected, owner, broker }
     }
@@ -89,6 +109,15 @@ impl Rig {
 impl Owner {
     fn journal(&self) -> PathBuf {
         self.dir.path().join("journal")
+    }
+
+    fn declaration(&self) -> PathBuf {
+        self.dir.path().join("facts.json")
+    }
+
+    /// Declares the interfaces of the endpoint.
+    fn declare(&self, interfaces: &str) {
+        std::fs::write(self.declaration(), format!(r#"{{"interfaces":{interfaces}}}"#)).unwrap();
     }
 
     fn unconfirmed(&self) -> Vec<Receipt> {
@@ -151,9 +180,13 @@ impl Broker {
     }
 
     async fn command_of(&mut self, pkid: u16, id: CommandId, kind: &str) {
+        self.command_with(pkid, id, kind, serde_json::Value::Null).await;
+    }
+
+    async fn command_with(&mut self, pkid: u16, id: CommandId, kind: &str, relay: serde_json::Value) {
         let payload = serde_json::to_vec(&serde_json::json!({
             "id": id, "kind": kind, "slot": null, "ttl": 60, "priority": "normal",
-            "reason": null, "issued": "2026-11-22T01:00:00Z", "by": "op:a"
+            "reason": null, "issued": "2026-11-22T01:00:00Z", "by": "op:a", "relay": relay
         }));
         let mut publish =
             Publish::new("wake/v1/agents/a1/commands", QoS::AtLeastOnce, payload.unwrap(), None);

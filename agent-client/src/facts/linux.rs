@@ -16,17 +16,6 @@ pub(crate) fn boot_id() -> Option<String> {
     first_line("/proc/sys/kernel/random/boot_id")
 }
 
-/// Seconds since boot, rounded up. `/proc/uptime` counts suspend (it is `CLOCK_BOOTTIME`).
-pub(crate) fn since_boot_secs() -> Option<u64> {
-    parse_uptime(&first_line("/proc/uptime")?)
-}
-
-fn parse_uptime(line: &str) -> Option<u64> {
-    let (secs, fraction) = line.split_whitespace().next()?.split_once('.')?;
-    let up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    secs.parse::<u64>().ok()?.checked_add(up)
-}
-
 /// The endpoint's own name.
 pub(crate) fn host_name() -> Option<String> {
     first_line("/proc/sys/kernel/hostname")
@@ -46,16 +35,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uptime_is_rounded_up() {
-        assert_eq!(parse_uptime("12.00 3.4"), Some(12));
-        assert_eq!(parse_uptime("12.01 3.4"), Some(13));
-        assert_eq!(parse_uptime("x"), None);
-    }
-
-    #[test]
     fn linux_tells_all_of_it() {
         assert!(boot_id().is_some_and(|id| id.len() == 36));
-        assert!(since_boot_secs().is_some_and(|secs| secs > 0));
         assert!(host_name().is_some());
         assert!(os().contains("Linux"));
     }

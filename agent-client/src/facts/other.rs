@@ -5,11 +5,6 @@ pub(crate) fn boot_id() -> Option<String> {
     None
 }
 
-/// Is not known.
-pub(crate) fn since_boot_secs() -> Option<u64> {
-    None
-}
-
 /// The name that the environment gives, if it gives one.
 pub(crate) fn host_name() -> Option<String> {
     ["COMPUTERNAME", "HOSTNAME"].iter().find_map(|name| std::env::var(name).ok())

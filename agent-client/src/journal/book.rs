@@ -1,8 +1,8 @@
 //! What the journal says, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use wakemq_protocol::{Command, CommandId, Receipt};
+use wakemq_protocol::{Command, CommandId, Kind, Receipt};
 
 use super::record::Record;
 
@@ -87,6 +87,15 @@ impl Book {
     /// Returns how many commands have no result.
     pub(crate) fn pending_count(&self) -> usize {
         self.pending
+    }
+
+    /// Returns how many relay jobs have no result, but for those.
+    pub(crate) fn pending_relays(&self, but_for: &HashSet<CommandId>) -> usize {
+        let is_relay = |(id, entry): &(&CommandId, &Entry)| match &entry.stage {
+            Stage::Pending(command) => command.kind == Kind::Relay && !but_for.contains(id),
+            Stage::Ended(_) | Stage::Confirmed => false,
+        };
+        self.entries.iter().filter(is_relay).count()
     }
 
     /// Returns how many receipts the broker does not have.

@@ -89,6 +89,20 @@ pub(crate) struct RunArgs {
     /// An HTTP proxy for this run, instead of the one that was given to `enrol`; `none` for no proxy.
     #[arg(long, value_name = "http://HOST:PORT|none")]
     pub(crate) proxy: Option<ProxyChoice>,
+    /// Do not send Wake-on-LAN packets for neighbours that sleep; what the broker asks for is refused.
+    #[arg(long)]
+    pub(crate) no_relay: bool,
+    /// Take this network interface for a physical one though it is virtual, as those of containers and bridges
+    /// are: tell of it, and send from it. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Vec<String>,
+    /// JSON with facts that replace what is read from the system: boot_id, resume_id, since_boot, since_resume,
+    /// host_name, os, version, interfaces.
+    ///
+    /// An interface has name, mac, medium (wired or wireless), addresses with prefix, gateway_mac. The file is read
+    /// anew whenever the facts are sent. For hardware that the agent cannot see, and for tests.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) declare: Option<PathBuf>,
 }
 
 /// A proxy, or explicitly none.
@@ -124,6 +138,8 @@ mod tests {
             "wakemq-agent enrol --server broker --state /tmp/a --if-missing --proxy http://proxy:3128",
             "wakemq-agent run --state /tmp/a --proxy http://[::1]:3128",
             "wakemq-agent run --state /tmp/a --proxy none",
+            "wakemq-agent run --state /tmp/a --no-relay",
+            "wakemq-agent run --state /tmp/a --interface eth0 --interface br0 --declare facts.json",
             "wakemq-agent completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();

@@ -29,7 +29,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
         Some(ProxyChoice::None) => identity.proxy = None,
         Some(ProxyChoice::Proxy(proxy)) => identity.proxy = Some(proxy.clone()),
     }
-    let options = AgentOptions::new(state).keep_alive_secs(args.keep_alive);
+    let mut options = AgentOptions::new(state).keep_alive_secs(args.keep_alive).relay(!args.no_relay);
+    for name in &args.interface {
+        options = options.interface(name);
+    }
+    if let Some(file) = &args.declare {
+        options = options.declare(file);
+    }
     let mut agent = Agent::connect(identity, options).map_err(explain_agent)?;
     let result = serve(&mut agent, &args, ended).await;
     agent.shutdown().await;
@@ -126,6 +132,9 @@ fn explain_agent(error: AgentError) -> Failure {
             let hint =
                 "move the file away to go on without it; commands in it without a result are lost then";
             Failure::new(Exit::Failed, error, hint)
+        }
+        AgentError::Declared(error) => {
+            Failure::new(Exit::Failed, error, "wakemq-agent run --help names what a declaration may hold")
         }
         AgentError::Journal(_) | AgentError::Endpoints(_) | AgentError::Trust(_) | AgentError::Random(_) => {
             error.into()

@@ -1,0 +1,24 @@
+//! Systems whose interfaces this version cannot read, and so cannot send from either.
+
+use std::io;
+
+use super::Adapter;
+
+/// Magic packets can be sent through a chosen interface.
+pub(crate) const CAN_SEND: bool = false;
+
+/// Knows of none.
+#[expect(clippy::unnecessary_wraps, reason = "the form is that of the systems that can be read")]
+pub(super) fn read(_named: &[String]) -> io::Result<Vec<Adapter>> {
+    Ok(Vec::new())
+}
+
+/// Is not known.
+pub(crate) fn index_of(_device: &str) -> io::Result<u32> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Is not known.
+pub(crate) fn bind_to_device(_socket: &socket2::Socket, _device: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
