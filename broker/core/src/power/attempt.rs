@@ -12,7 +12,8 @@ use super::verdict::{Came, judge};
 
 /// How long an endpoint that looks connected may take to acknowledge a `wake`, in milliseconds.
 const PROBE_MS: u64 = 5_000;
-/// How long an endpoint that acknowledged that `wake` late may take to tell of itself, in milliseconds.
+/// How long an endpoint may take to tell of itself: one that acknowledged that `wake` late until it is connected anew,
+/// one that has come back with the broker from its CONNECT on; in milliseconds.
 const TELL_MS: u64 = 5_000;
 
 /// What an attempt is told of the endpoint that it is to switch on.
@@ -158,8 +159,9 @@ impl PowerAttempt {
 
     /// Goes on with an attempt after a restart of the broker, where its evidence says that it stood.
     ///
-    /// Nobody is connected then who does not come back first. So an endpoint of which nothing shows that it was away
-    /// is given that time before packets are sent, and none is said not to have come up before that time is over.
+    /// Nobody is connected then who does not come back first, the endpoint perhaps among them. So unless somebody was
+    /// asked already it is given that time before packets are sent, and never is it said not to have come up before
+    /// that time is over.
     pub fn resume(
         sleeper: Sleeper,
         settings: PowerSettings,
@@ -175,20 +177,20 @@ impl PowerAttempt {
             attempt.act(PowerAction::End { state, detail });
             return attempt;
         }
-        let return_ms = now_ms.saturating_add(attempt.settings.return_ms);
+        let return_ms = now_ms.saturating_add(attempt.settings.return_ms).saturating_add(TELL_MS);
         attempt.hold_until_ms = return_ms;
         if past.was_sent() {
             attempt.is_sent = true;
             attempt.act(PowerAction::Sent);
         }
         attempt.broker_sent = past.broker_sent;
-        if let Some(first_ms) = past.first_ms {
-            attempt.first_ms = Some(first_ms);
+        attempt.first_ms = past.first_ms;
+        if let Some((heard, told_ms)) = past.heard {
+            attempt.judge(&heard, told_ms, now_ms);
+        } else if past.first_ms.is_some() {
             attempt.rounds = past.rounds;
             attempt.phase = Phase::Sending;
             attempt.handle_timeout(now_ms);
-        } else if past.was_away {
-            attempt.begin_rounds(now_ms);
         } else {
             attempt.phase = Phase::Returning { until_ms: return_ms };
         }
@@ -380,17 +382,26 @@ impl PowerAttempt {
         if self.phase == Phase::Ended {
             return;
         }
-        // While the broker's answer is awaited it may have sent.
-        let first_ms = self.first_ms.or(self.broker_asked_ms);
+        let first_ms = self.sent_ms();
         let after_ms = first_ms.map(|first_ms| now_ms.saturating_sub(first_ms));
         let Heard { since_boot, since_resume, .. } = *heard;
         self.note(PowerWhat::Heard { since_boot, since_resume, after_ms }, now_ms);
+        self.judge(heard, now_ms, now_ms);
+    }
+
+    /// Judges what the endpoint told at some time.
+    fn judge(&mut self, heard: &Heard, told_ms: u64, now_ms: u64) {
         let changed = |known: &Option<String>, told: &Option<String>| matches!((known, told), (Some(known), Some(told)) if known != told);
         let ids_changed = changed(&self.sleeper.boot_id, &heard.boot_id)
             || changed(&self.sleeper.resume_id, &heard.resume_id);
-        let came = Came { began_ms: self.began_ms, first_ms, heard, told_ms: now_ms, ids_changed };
-        let (state, detail) = judge(&came);
+        let (began_ms, first_ms) = (self.began_ms, self.sent_ms());
+        let (state, detail) = judge(&Came { began_ms, first_ms, heard, told_ms, ids_changed });
         self.end(state, &detail, now_ms);
+    }
+
+    /// Returns when the first packet was sent; while the broker's answer is awaited it may have sent.
+    fn sent_ms(&self) -> Option<u64> {
+        self.first_ms.or(self.broker_asked_ms)
     }
 
     /// Ends the attempt because the command is taken back.
@@ -441,14 +452,15 @@ impl PowerAttempt {
     /// Returns when the endpoint has not come up.
     fn give_up_ms(&self) -> u64 {
         // Nothing asked: the looks end before this by themselves if they are answered.
-        let first_ms = self.first_ms.or(self.broker_asked_ms);
-        let from_ms = first_ms.unwrap_or_else(|| self.rounds.last_look_ms(self.settings.timeout_ms));
-        from_ms.saturating_add(self.settings.timeout_ms).max(self.hold_until_ms)
+        let from_ms = self.sent_ms().unwrap_or_else(|| self.rounds.last_look_ms(self.settings.timeout_ms));
+        let give_up_ms = from_ms.saturating_add(self.settings.timeout_ms).max(self.hold_until_ms);
+        self.tell_until_ms.map_or(give_up_ms, |until_ms| give_up_ms.max(until_ms))
     }
 
     /// Gives up if nothing was sent and nobody will be looked for any more.
     fn give_up_if_hopeless(&mut self, now_ms: u64) {
-        if self.first_ms.is_none() && self.rounds.is_last(self.settings.timeout_ms) {
+        let answered = self.tell_until_ms.is_some();
+        if !answered && self.first_ms.is_none() && self.rounds.is_last(self.settings.timeout_ms) {
             let text = self.no_relay_text();
             self.end(CommandState::Failed, &text, now_ms);
         }

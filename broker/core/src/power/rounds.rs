@@ -82,10 +82,16 @@ impl Rounds {
         Self { base_ms, round, wanted: 0, asked }
     }
 
-    /// Returns the number of the round, from 1, that is on at a time.
+    /// Returns the number of the round, from 1, that is on at a time; 0 before the first.
     pub(super) fn round_at(base_ms: u64, at_ms: u64) -> u8 {
         let looks = LOOKS_MS.iter().filter(|&&look| base_ms.saturating_add(look) <= at_ms);
         u8::try_from(looks.count()).unwrap_or(u8::MAX)
+    }
+
+    /// Returns when the first look was, if that of a round was at a time.
+    pub(super) fn base_of(round: u8, at_ms: u64) -> u64 {
+        let look = usize::from(round).checked_sub(1).and_then(|index| LOOKS_MS.get(index));
+        at_ms.saturating_sub(look.copied().unwrap_or(0))
     }
 
     pub(super) fn commands(&self) -> impl Iterator<Item = CommandId> {

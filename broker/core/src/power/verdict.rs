@@ -4,6 +4,9 @@ use wakemq_protocol::CommandState;
 
 use super::attempt::Heard;
 
+/// How long a span may be that is told as one number, in milliseconds.
+const PRECISE_MS: i64 = 2_000;
+
 /// How an endpoint came.
 pub(super) struct Came<'a> {
     /// When the attempt began.
@@ -35,8 +38,12 @@ pub(super) fn judge(came: &Came<'_>) -> (CommandState, String) {
     let was_there = heard.connected_ms <= first_ms;
     match up_since(came, first_ms) {
         Some(Span(from, until)) if from > 0 => {
-            let secs = (from + (until - from) / 2) / 1000;
-            (CommandState::Done, format!("{did} {secs} s after the first packet"))
+            let when = if until - from <= PRECISE_MS {
+                (((from + until) / 2 + 500) / 1000).to_string()
+            } else {
+                format!("{} to {}", from / 1000, until / 1000 + 1)
+            };
+            (CommandState::Done, format!("{did} {when} s after the first packet"))
         }
         Some(Span(_, until)) if until <= 0 && !was_there => {
             let secs = -until / 1000;
@@ -58,7 +65,7 @@ pub(super) fn judge(came: &Came<'_>) -> (CommandState, String) {
             (CommandState::Done, text.to_owned())
         }
         Some(_) | None => {
-            let text = "was running, unreachable (it does not tell since when it runs)";
+            let text = "was running, unreachable, as far as can be told: it does not tell since when it runs";
             (CommandState::Failed, text.to_owned())
         }
     }
