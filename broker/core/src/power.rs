@@ -14,6 +14,7 @@
 //! goes on behind a restart where it stood.
 
 mod attempt;
+mod exchange;
 mod explain;
 mod neighbours;
 mod resume;
@@ -22,7 +23,8 @@ mod site;
 mod targets;
 mod verdict;
 
-pub use attempt::{Heard, PowerAction, PowerAttempt, PowerSettings, Sleeper};
+pub use attempt::PowerAttempt;
+pub use exchange::{Heard, PowerAction, PowerSettings, Sleeper};
 pub use explain::{PowerCase, explain};
 pub use neighbours::{Awake, Neighbour, Unfit};
 pub use site::{Place, SubnetKey, subnet_keys};

@@ -2,7 +2,7 @@
 
 use wakemq_protocol::{AgentId, CommandState, PowerStep, PowerWhat};
 
-use super::attempt::Heard;
+use super::exchange::Heard;
 use super::rounds::{Asked, Rounds, Word};
 
 /// How long after its CONNECT an endpoint has told of itself, in milliseconds.

@@ -2,7 +2,7 @@
 
 use wakemq_protocol::CommandState;
 
-use super::attempt::Heard;
+use super::exchange::Heard;
 
 /// How long a span may be that is told as one number, in milliseconds.
 const PRECISE_MS: i64 = 2_000;

@@ -254,7 +254,16 @@ impl<'a> Run<'a> {
 
     /// Tells, from what is true in the world, whether an agent may send.
     fn may_send(&self, number: usize) -> bool {
-        self.relays[number] && self.scenario.agents[number].place == Where::Beside && !self.right_is_lost()
+        let fits = match self.scenario.agents[number].place {
+            Where::Beside => true,
+            Where::OutsideRight => self.scenario.scope.is_root(),
+            Where::OtherTenant
+            | Where::Unwilling
+            | Where::OtherSite
+            | Where::OtherSubnet
+            | Where::OtherGateway => false,
+        };
+        self.relays[number] && fits && !self.right_is_lost()
     }
 
     fn give_candidates(&mut self) {

@@ -74,7 +74,7 @@ pub(crate) enum Where {
     Beside,
     /// On its cable, but another tenant's.
     OtherTenant,
-    /// On its cable, but outside the operator's right.
+    /// On its cable, but in another group: outside the operator's right, if that is limited.
     OutsideRight,
     /// On its cable, but told not to relay.
     Unwilling,
@@ -190,7 +190,7 @@ impl Scenario {
         };
         let sometime = |rng: &mut Rng, percent| chance(rng, percent).then(|| START_MS + rng.u64(0..150_000));
         let (right_lost_ms, cancelled_ms) = (sometime(rng, 5), sometime(rng, 5));
-        let scope = "a/x".parse().unwrap();
+        let scope = pick(rng, &["a/x", ""]).parse().unwrap();
         Self { sleeper, machine, agents, settings, own_packets, scope, right_lost_ms, crashes, cancelled_ms }
     }
 }
