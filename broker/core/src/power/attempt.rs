@@ -8,7 +8,7 @@ use super::exchange::{Heard, PowerAction, PowerSettings, Sleeper};
 use super::neighbours::Neighbour;
 use super::resume::Past;
 use super::rounds::{Change, Rounds};
-use super::targets::{Targets, join};
+use super::targets::join;
 use super::verdict::{Came, judge};
 
 /// How long an endpoint that looks connected may take to acknowledge a `wake`, in milliseconds.
@@ -88,11 +88,6 @@ impl PowerAttempt {
         let past = Past::read(evidence, now_ms);
         let mut attempt = Self::new(sleeper, settings, random, now_ms);
         attempt.began_ms = past.began_ms.unwrap_or(now_ms);
-        if let Some((state, detail)) = past.verdict {
-            attempt.phase = Phase::Ended;
-            attempt.act(PowerAction::End { state, detail });
-            return attempt;
-        }
         let return_ms = now_ms.saturating_add(attempt.settings.return_ms).saturating_add(TELL_MS);
         attempt.hold_until_ms = return_ms;
         if past.was_sent() {
@@ -102,7 +97,7 @@ impl PowerAttempt {
         attempt.broker_sent = past.broker_sent;
         attempt.first_ms = past.first_ms;
         if let Some((heard, told_ms)) = past.heard {
-            attempt.judge(&heard, told_ms, now_ms);
+            attempt.judge(&heard, told_ms);
         } else if past.first_ms.is_some() {
             attempt.rounds = past.rounds;
             attempt.phase = Phase::Sending;
@@ -170,7 +165,7 @@ impl PowerAttempt {
     pub fn handle_timeout(&mut self, now_ms: u64) {
         if self.tell_until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             let text = "it acknowledged a wake late, on the connection that it had: it is up";
-            return self.end(CommandState::Done, text, now_ms);
+            return self.end(CommandState::Done, text);
         }
         match self.phase {
             Phase::Ended => {}
@@ -218,12 +213,12 @@ impl PowerAttempt {
         } else {
             let detail = self.no_relay_text();
             self.note(PowerWhat::NoRelay { detail }, now_ms);
-            self.give_up_if_hopeless(now_ms);
+            self.give_up_if_hopeless();
         }
     }
 
     /// Takes what the broker sent to where, and what went wrong, a line for each.
-    pub fn handle_broker_sent(&mut self, destinations: Vec<String>, errors: Vec<String>, now_ms: u64) {
+    pub fn handle_broker_sent(&mut self, destinations: Vec<String>, errors: Vec<String>) {
         let Some(asked_ms) = self.broker_asked_ms.take() else { return };
         if self.phase == Phase::Ended {
             return;
@@ -236,7 +231,7 @@ impl PowerAttempt {
             self.broker_sent = true;
             self.say_sent();
         } else {
-            self.give_up_if_hopeless(now_ms);
+            self.give_up_if_hopeless();
         }
     }
 
@@ -278,7 +273,7 @@ impl PowerAttempt {
             | CommandState::Refused => {
                 self.probe = None;
                 if matches!(self.phase, Phase::Probing { .. }) {
-                    self.end(CommandState::Done, "was already up: it acknowledged a wake", now_ms);
+                    self.end(CommandState::Done, "was already up: it acknowledged a wake");
                 } else {
                     // It may have slept with its connection open; if so, it connects anew now and says since when.
                     self.tell_until_ms = Some(now_ms.saturating_add(TELL_MS));
@@ -302,17 +297,17 @@ impl PowerAttempt {
         let after_ms = first_ms.map(|first_ms| now_ms.saturating_sub(first_ms));
         let Heard { since_boot, since_resume, .. } = *heard;
         self.note(PowerWhat::Heard { since_boot, since_resume, after_ms }, now_ms);
-        self.judge(heard, now_ms, now_ms);
+        self.judge(heard, now_ms);
     }
 
     /// Judges what the endpoint told at some time.
-    fn judge(&mut self, heard: &Heard, told_ms: u64, now_ms: u64) {
+    fn judge(&mut self, heard: &Heard, told_ms: u64) {
         let changed = |known: &Option<String>, told: &Option<String>| matches!((known, told), (Some(known), Some(told)) if known != told);
         let ids_changed = changed(&self.sleeper.boot_id, &heard.boot_id)
             || changed(&self.sleeper.resume_id, &heard.resume_id);
         let (began_ms, first_ms) = (self.began_ms, self.sent_ms());
         let (state, detail) = judge(&Came { began_ms, first_ms, heard, told_ms, ids_changed });
-        self.end(state, &detail, now_ms);
+        self.end(state, &detail);
     }
 
     /// Returns when the first packet was sent; while the broker's answer is awaited it may have sent.
@@ -321,11 +316,10 @@ impl PowerAttempt {
     }
 
     /// Ends the attempt because the command is taken back.
-    pub fn handle_cancelled(&mut self, now_ms: u64) {
+    pub fn handle_cancelled(&mut self) {
         if self.phase == Phase::Ended {
             return;
         }
-        self.note(PowerWhat::Verdict { state: CommandState::Cancelled, detail: None }, now_ms);
         self.phase = Phase::Ended;
         self.act(PowerAction::End { state: CommandState::Cancelled, detail: None });
     }
@@ -334,7 +328,7 @@ impl PowerAttempt {
         self.phase = Phase::Sending;
         if self.sleeper.targets.macs.is_empty() {
             let text = self.sleeper.targets.no_mac_text();
-            return self.end(CommandState::Failed, &text, now_ms);
+            return self.end(CommandState::Failed, &text);
         }
         self.rounds = Rounds::new(now_ms);
         self.go_on(now_ms);
@@ -344,7 +338,7 @@ impl PowerAttempt {
     fn go_on(&mut self, now_ms: u64) {
         if now_ms >= self.give_up_ms() {
             let text = self.did_not_come_up_text();
-            return self.end(CommandState::Failed, &text, now_ms);
+            return self.end(CommandState::Failed, &text);
         }
         for (relay, replace) in self.rounds.fall_silent(now_ms) {
             self.note(PowerWhat::RelaySilent { relay }, now_ms);
@@ -374,11 +368,11 @@ impl PowerAttempt {
     }
 
     /// Gives up if nothing was sent and nobody will be looked for any more.
-    fn give_up_if_hopeless(&mut self, now_ms: u64) {
+    fn give_up_if_hopeless(&mut self) {
         let answered = self.tell_until_ms.is_some();
         if !answered && self.first_ms.is_none() && self.rounds.is_last(self.settings.timeout_ms) {
             let text = self.no_relay_text();
-            self.end(CommandState::Failed, &text, now_ms);
+            self.end(CommandState::Failed, &text);
         }
     }
 
@@ -420,11 +414,9 @@ impl PowerAttempt {
         }
     }
 
-    fn end(&mut self, state: CommandState, detail: &str, now_ms: u64) {
-        let detail = Some(detail.to_owned());
-        self.note(PowerWhat::Verdict { state, detail: detail.clone() }, now_ms);
+    fn end(&mut self, state: CommandState, detail: &str) {
         self.phase = Phase::Ended;
-        self.act(PowerAction::End { state, detail });
+        self.act(PowerAction::End { state, detail: Some(detail.to_owned()) });
     }
 
     fn new_command(&mut self, now_ms: u64) -> CommandId {

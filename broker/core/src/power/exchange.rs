@@ -80,7 +80,8 @@ pub enum PowerAction {
     },
     /// Packets are on their way: the command is `sent` now.
     Sent,
-    /// The attempt has ended: `done`, `failed`, or `cancelled` if that was asked for.
+    /// The attempt has ended, with the command: `done`, `failed`, or `cancelled` if that was asked for. The verdict is
+    /// kept as evidence together with the end.
     End {
         /// How the command ends.
         state: CommandState,

@@ -21,8 +21,6 @@ pub(super) struct Past {
     pub(super) broker_sent: bool,
     /// What the endpoint told, if that was not judged any more, and when.
     pub(super) heard: Option<(Heard, u64)>,
-    /// How it ended.
-    pub(super) verdict: Option<(CommandState, Option<String>)>,
     acknowledged: bool,
 }
 
@@ -32,7 +30,7 @@ impl Past {
         let mut asked: Vec<Asked> = Vec::new();
         // When the broker looked for relays, and when it did so for the first time since which somebody was asked.
         let (mut looks, mut base_ms) = (Vec::new(), None);
-        let (mut began_ms, mut first_ms, mut heard, mut verdict) = (None, None, None, None);
+        let (mut began_ms, mut first_ms, mut heard) = (None, None, None);
         let (mut broker_sent, mut acknowledged) = (false, false);
         for step in evidence {
             // A clock that was set back between the two starts of the broker must not bring the future.
@@ -42,7 +40,9 @@ impl Past {
                 PowerWhat::Probed { .. }
                 | PowerWhat::ProbeUnanswered
                 | PowerWhat::RelaySilent { .. }
-                | PowerWhat::LeftOut { .. } => {}
+                | PowerWhat::LeftOut { .. }
+                // It comes with the end of the command.
+                | PowerWhat::Verdict { .. } => {}
                 PowerWhat::Heard { since_boot, since_resume, after_ms: _ } => {
                     heard = heard_again(*since_boot, *since_resume, first_ms, at_ms);
                 }
@@ -71,14 +71,13 @@ impl Past {
                         first_ms.get_or_insert(at_ms);
                     }
                 }
-                PowerWhat::Verdict { state, detail } => verdict = Some((*state, detail.clone())),
             }
         }
         let base_ms = base_ms.unwrap_or(now_ms);
         let rounds = looks.into_iter().map(|at_ms| Rounds::round_at(base_ms, at_ms));
         let round = rounds.chain(asked.iter().map(|asked| asked.round)).max().unwrap_or(0);
         let rounds = Rounds::resumed(base_ms, round, asked);
-        Self { began_ms, first_ms, rounds, broker_sent, heard, verdict, acknowledged }
+        Self { began_ms, first_ms, rounds, broker_sent, heard, acknowledged }
     }
 
     /// Tells whether the command was `sent`.

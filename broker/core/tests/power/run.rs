@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
             Event::BrokerAnswers(of, sent) if of == epoch && up => {
                 let (to, errors) =
                     if sent { (vec!["x:9".into()], vec![]) } else { (vec![], vec!["no".into()]) };
-                self.told_attempt(|attempt| attempt.handle_broker_sent(to, errors, now_ms));
+                self.told_attempt(|attempt| attempt.handle_broker_sent(to, errors));
             }
             Event::Candidates(_) | Event::BrokerAnswers(..) => {}
             Event::RelayGets(of, number, command) => {
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
             Event::RelayGoes(number) => self.relays[number] = false,
             Event::RelayComes(number) if up => self.relays[number] = true,
             Event::RelayComes(number) => self.comes_back(Event::RelayComes(number)),
-            Event::Cancelled => self.told_attempt(|attempt| attempt.handle_cancelled(now_ms)),
+            Event::Cancelled => self.told_attempt(PowerAttempt::handle_cancelled),
             Event::BrokerBack => self.broker_back(),
         }
     }
@@ -365,10 +365,7 @@ impl<'a> Run<'a> {
     fn crash(&mut self, down_ms: u64) {
         self.attempt = None;
         self.probe = None;
-        let last = self.record.evidence.last().map(|step| &step.what);
-        if !matches!(last, Some(PowerWhat::Verdict { .. })) {
-            self.record.broker_asked_ms = None;
-        }
+        self.record.broker_asked_ms = None;
         self.epoch += 1;
         (self.record.downtime_ms, self.record.crashes) =
             (self.record.downtime_ms + down_ms, self.record.crashes + 1);
