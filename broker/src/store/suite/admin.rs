@@ -153,10 +153,13 @@ async fn an_agent_is_inside_since_its_creation(bench: &Bench) {
 
 async fn when_an_agent_was_seen(bench: &Bench) {
     let facts = Facts { instance: "i".into(), ..Facts::default() };
-    bench.admin(AdminOp::Seen { agent: agent("a"), facts: Some(facts.clone()), source: None }, 5).await;
+    let source = std::net::IpAddr::from([192, 0, 2, 1]);
+    bench
+        .admin(AdminOp::Seen { agent: agent("a"), facts: Some(facts.clone()), source: Some(source) }, 5)
+        .await;
     bench.admin(AdminOp::Seen { agent: agent("a"), facts: None, source: None }, 7).await;
     let seen = row(bench, "a").await;
-    assert_eq!((seen.last_seen, seen.facts), (Some(at(7)), Some(facts)));
+    assert_eq!((seen.last_seen, seen.facts, seen.source), (Some(at(7)), Some(facts), Some(source)));
     let lazily = [agent("a"), agent("x")]
         .map(|agent| quietly(AdminOp::Seen { agent, facts: None, source: None }))
         .to_vec();

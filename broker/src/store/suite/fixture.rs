@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use wakemq_protocol::{
-    AgentId, CommandId, CommandState, Counts, GroupPath, GroupUpdate, Kind, News, Outcome, Priority, Receipt,
-    ReceiptState, SecretHash, SlotChoice, Submission, Timestamp, Update,
+    AgentId, CommandId, CommandState, Counts, GroupPath, GroupUpdate, Kind, News, Outcome, PowerStep,
+    PowerWhat, Priority, Receipt, ReceiptState, SecretHash, SlotChoice, Submission, Timestamp, Update,
 };
 
 use crate::store::{
-    self, Actor, Admin, AdminOp, AdminOutcome, Change, CommandRow, Delivery, Durability, Epoch, Lane,
+    self, Actor, Admin, AdminOp, AdminOutcome, Change, Claim, CommandRow, Delivery, Durability, Epoch, Lane,
     NewCommand, Outcomes, Query, Recorded, Rows, Status, Store, StoreError, Submitted, Target, Transition,
     Verdict,
 };
@@ -88,6 +88,22 @@ pub(super) fn create(name: &str, path: &str, number: u8) -> AdminOp {
 
 pub(super) fn move_to(name: &str, path: &str) -> AdminOp {
     AdminOp::MoveAgent { agent: agent(name), to: group(path), scope: GroupPath::root() }
+}
+
+/// A `power` command for `a`, accepted for an hour from `at(0)`.
+pub(super) fn power(number: u64, slot: &str) -> NewCommand {
+    let command = in_slot(number, slot);
+    NewCommand { submission: Submission { kind: Kind::Power, ..command.submission }, ..command }
+}
+
+/// A step of its evidence.
+pub(super) fn no_relay(secs: i64) -> PowerStep {
+    PowerStep { at: at(secs), what: PowerWhat::NoRelay { detail: "none is awake".into() } }
+}
+
+/// The same for a command of `a`.
+pub(super) fn step(number: u64, epoch: Epoch, secs: i64) -> Transition {
+    Transition::Evidence { agent: agent("a"), id: id(number), epoch, step: no_relay(secs) }
 }
 
 /// What is told of a group by news.
@@ -183,6 +199,16 @@ impl Bench {
 
     pub(super) async fn accept(&self, command: NewCommand, secs: i64) -> Vec<Change> {
         accepted(self.submit(command, secs).await).1
+    }
+
+    /// Claims `power` commands of an agent.
+    pub(super) async fn claim_power(&self, name: &str, secs: i64) -> Epoch {
+        self.store.claim(&agent(name), Lane::Power, "node", at(secs)).await.unwrap().epoch
+    }
+
+    /// A newer connection of `a`.
+    pub(super) async fn claim_again(&self, secs: i64) -> Claim {
+        self.store.claim(&agent("a"), Lane::Agent, "node", at(secs)).await.unwrap()
     }
 
     pub(super) async fn claim(&self, secs: i64) -> Epoch {

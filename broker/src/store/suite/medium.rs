@@ -151,6 +151,25 @@ async fn a_medium_that_refuses_to_flush() {
 }
 
 #[tokio::test]
+async fn a_step_that_could_not_be_written_has_not_happened() {
+    let (_dir, faults, bench) = faulty_bench().await;
+    bench.accept(power(1, "s"), 0).await;
+    let epoch = bench.claim_power("a", 0).await;
+    bench.inbox(epoch, 0).await;
+    let sent = Transition::PowerSent { agent: agent("a"), id: id(1), epoch };
+    let both = || vec![sent.clone(), step(1, epoch, 1)];
+    faults.full.store(true, Ordering::SeqCst);
+    assert!(is_io(&bench.store.record(both(), at(1)).await));
+    assert_eq!(bench.state(1).await, CommandState::Queued);
+    faults.full.store(false, Ordering::SeqCst);
+    let recorded = bench.store.record(both(), at(2)).await.unwrap();
+    assert_eq!(recorded.iter().map(|recorded| recorded.changes.len()).collect::<Vec<_>>(), [1, 1]);
+    let row = bench.row(1).await.unwrap();
+    assert_eq!(row.evidence, [no_relay(1)]);
+    assert_eq!(outcome_of(row).state, CommandState::Sent);
+}
+
+#[tokio::test]
 async fn ends_that_could_not_be_written_are_made_up_for() {
     let (_dir, faults, bench) = faulty_bench().await;
     bench.accept(in_slot(1, "s"), 0).await;

@@ -12,6 +12,7 @@ mod moves;
 mod opening;
 mod operators;
 mod population;
+mod power;
 mod race;
 mod records;
 mod slots;

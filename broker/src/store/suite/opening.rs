@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wakemq_protocol::CommandState;
 
 use super::fixture::*;
-use crate::store::{self, NewCommand, StoreError, Target};
+use crate::store::{self, NewCommand, Query, Rows, StoreError, Target, Transition};
 
 fn new_store() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -19,6 +19,16 @@ fn new_store() -> (TempDir, PathBuf) {
 
 fn error(path: &Path) -> StoreError {
     store::open(path, CACHE_BYTES, at(0)).err().expect("it is refused")
+}
+
+/// Makes a file look as if the version before had written it: another number, and a table less.
+fn make_old(path: &Path) {
+    let database = Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    let meta = TableDefinition::<&[u8], &[u8]>::new("meta");
+    txn.open_table(meta).unwrap().insert(&b"format"[..], &[0, 0, 0, 2][..]).unwrap();
+    assert!(txn.delete_table(TableDefinition::<&[u8], &[u8]>::new("power")).unwrap());
+    txn.commit().unwrap();
 }
 
 /// A file in which a store was at work.
@@ -66,6 +76,60 @@ async fn what_was_on_its_way_is_settled_after_a_restart() {
         assert_eq!(bench.state(number).await, state, "{number}");
     }
     assert_eq!(bench.outcome(1).await.superseded_by, Some(id(4)));
+}
+
+#[tokio::test]
+async fn power_commands_begin_anew_after_a_restart() {
+    let (_dir, path) = new_store();
+    let bench = Bench::on(store::open(&path, CACHE_BYTES, at(0)).unwrap()).await;
+    for (number, slot) in [(1, "s"), (2, "t"), (3, "u")] {
+        bench.accept(power(number, slot), 0).await;
+    }
+    let epoch = bench.claim_power("a", 0).await;
+    assert_eq!(bench.inbox(epoch, 0).await.len(), 3);
+    for number in 1..=3 {
+        bench.record(Transition::PowerSent { agent: agent("a"), id: id(number), epoch }, 1).await;
+        bench.record(step(number, epoch, 1), 1).await;
+    }
+    bench.cancel(2, 1).await;
+    bench.accept(power(4, "u"), 1).await;
+    drop(bench);
+    let bench = Bench::again(store::open(&path, CACHE_BYTES, at(2)).unwrap());
+    let expected = [
+        (1, CommandState::Queued),
+        (2, CommandState::Cancelled),
+        (3, CommandState::Superseded),
+        (4, CommandState::Queued),
+    ];
+    for (number, state) in expected {
+        assert_eq!(bench.state(number).await, state, "{number}");
+    }
+    let evidence = bench.row(3).await.unwrap().evidence;
+    assert_eq!((evidence.len(), &evidence[0]), (2, &no_relay(1)), "the step, and the verdict");
+    let found = bench.store.read(Query::Power { after: None, max: 10 }).await.unwrap();
+    let commands = vec![(agent("a"), id(1)), (agent("a"), id(4))];
+    assert_eq!(found, Rows::Power { commands, next: None });
+    let epoch = bench.claim_power("a", 3).await;
+    assert_eq!(bench.inbox(epoch, 3).await, [id(1), id(4)]);
+    assert_eq!(bench.row(1).await.unwrap().evidence, [no_relay(1)]);
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_is_brought_to_this_one() {
+    let (_dir, path) = used_store().await;
+    make_old(&path);
+    for _ in 0..2 {
+        let bench = Bench::again(store::open(&path, CACHE_BYTES, at(1)).unwrap());
+        assert_eq!(bench.store.read(Query::Health).await.unwrap(), Rows::Healthy);
+        assert_eq!(bench.pending().await, 50);
+        let found = bench.store.read(Query::Power { after: None, max: 10 }).await.unwrap();
+        assert_eq!(found, Rows::Power { commands: Vec::new(), next: None });
+    }
+    let bench = Bench::again(store::open(&path, CACHE_BYTES, at(1)).unwrap());
+    bench.accept(power(51, "s"), 2).await;
+    let (own, epoch) = (bench.claim(2).await, bench.claim_power("a", 2).await);
+    assert_eq!(bench.inbox(own, 2).await.len(), 16);
+    assert_eq!(bench.inbox(epoch, 2).await, [id(51)]);
 }
 
 #[test]
