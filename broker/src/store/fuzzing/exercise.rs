@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 
 use wakemq_protocol::{
-    AgentId, CommandId, Facts, GroupPath, Kind, OperatorName, Priority, Receipt, ReceiptState, SecretHash,
-    SlotChoice, Submission, Timestamp,
+    AgentId, CommandId, Facts, GroupPath, Kind, OperatorName, PowerStep, PowerWhat, Priority, Receipt,
+    ReceiptState, SecretHash, SlotChoice, Submission, Timestamp,
 };
 
 use crate::store::{
@@ -69,12 +69,14 @@ fn command(number: u64, target: Target, ttl: i64) -> NewCommand {
         of => SlotChoice::Named(format!("s{of}").parse().expect("a slot")),
     };
     let priority = if number.is_multiple_of(2) { Priority::High } else { Priority::Normal };
+    let is_power = number % 6 == 1 && matches!(target, Target::Agent(_));
+    let kind = if is_power { Kind::Power } else { Kind::Wake };
     NewCommand {
         id: id(number),
         actor: Actor { by: "op:o".into(), address: None },
         scope: GroupPath::root(),
         target,
-        submission: Submission { slot, priority, ..Submission::new(Kind::Wake) },
+        submission: Submission { slot, priority, ..Submission::new(kind) },
         expires: at(ttl),
         delivery: Delivery::Inbox,
     }
@@ -144,10 +146,31 @@ fn live(store: &dyn Store, now: Timestamp) {
                 }
             });
         }
-        transitions.push(Transition::Release { agent, epoch: claim.epoch });
+        transitions.push(Transition::Release { agent: agent.clone(), epoch: claim.epoch });
         // What it says is for the tests of the store; here it only must not panic.
         drop(done(store.record(transitions, now)));
+        power(store, &agent, now);
     }
+}
+
+/// The engine's day with an agent: it carries out one `power` command, begins another, and is started anew.
+fn power(store: &dyn Store, agent: &AgentId, now: Timestamp) {
+    let Ok(claim) = done(store.claim(agent, Lane::Power, "node", now)) else { return };
+    let epoch = claim.epoch;
+    let Ok(page) = done(store.inbox(agent, epoch, 2, now)) else { return };
+    for (number, command) in page.commands.iter().enumerate() {
+        let (id, step) = (command.id, PowerStep { at: now, what: PowerWhat::ProbeUnanswered });
+        let mut transitions = vec![
+            Transition::Evidence { agent: agent.clone(), id, epoch, step },
+            Transition::PowerSent { agent: agent.clone(), id, epoch },
+        ];
+        if number == 0 {
+            let detail = "x".to_owned();
+            transitions.push(Transition::Ended { agent: agent.clone(), id, epoch, is_up: true, detail });
+        }
+        drop(done(store.record(transitions, now)));
+    }
+    drop(done(store.record(vec![Transition::Release { agent: agent.clone(), epoch }], now)));
 }
 
 /// Asks everything of a store, some of it twice, as time goes by.
@@ -204,6 +227,8 @@ pub(super) fn read_all(store: &dyn Store) -> Vec<String> {
         Query::Audit { since: None, after: None, scope: scope(), max: PAGE },
         Query::Audit { since: Some(at(1)), after: Some(2), scope: group("g"), max: 2 },
         Query::Waiting { id: id(3), after: None, max: PAGE },
+        Query::Power { after: None, max: PAGE },
+        Query::Power { after: Some(1), max: 1 },
         Query::Health,
     ];
     let mut answers: Vec<String> = queries.into_iter().map(|query| said(done(store.read(query)))).collect();

@@ -93,9 +93,15 @@ fn good_rows() -> &'static Vec<(Table, Pair)> {
         let memory = Arc::new(Memory::create(claims.clone()));
         fill(&SharedStore::new(memory.clone(), claims));
         let rows = memory.rows();
-        for table in
-            [Table::Agents, Table::Groups, Table::Commands, Table::Inbox, Table::Audit, Table::Outcomes]
-        {
+        for table in [
+            Table::Agents,
+            Table::Groups,
+            Table::Commands,
+            Table::Inbox,
+            Table::Audit,
+            Table::Outcomes,
+            Table::Power,
+        ] {
             assert!(rows.iter().any(|(of, _)| *of == table), "no row of {}", table.name());
         }
         rows

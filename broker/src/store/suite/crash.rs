@@ -118,6 +118,8 @@ struct Answer {
     /// It was told of a command for a group as a whole: for how many agents it is meant.
     meant: Option<u64>,
     told: CommandState,
+    /// How much evidence there was.
+    steps: usize,
 }
 
 /// Which state news tell, and for how many agents the command is meant if they are of it as a whole.
@@ -138,12 +140,15 @@ fn may_be(told: CommandState, found: CommandState) -> bool {
 async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
     let bench = Bench::on(recorder.open()).await;
     let mut answers = Vec::new();
-    let mut epoch = bench.claim(0).await;
-    for number in 1..=40 {
-        let command = match random.u8(..6) {
+    let mut steps: HashMap<u64, usize> = HashMap::new();
+    let mut carried = Vec::new();
+    let (mut epoch, mut engine) = (bench.claim(0).await, bench.claim_power("a", 0).await);
+    for number in 1..=50 {
+        let command = match random.u8(..7) {
             0 => new(number),
             4 => to_group_in_slot(number, ["", "g", "g/h"][random.usize(..3)], "s"),
             5 => to_group(number, "g"),
+            6 => power(number, ["s", "t"][random.usize(..2)]),
             1 => NewCommand { delivery: Delivery::Refused("no".into()), ..new(number) },
             _ => in_slot(number, ["s", "t"][random.usize(..2)]),
         };
@@ -153,9 +158,9 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
         };
         let after = recorder.steps();
         let (meant, told) = state_of(&news);
-        answers.push(Answer { after, number, meant, told });
+        answers.push(Answer { after, number, meant, told, steps: 0 });
         let target = random.u64(1..=number);
-        changes.extend(match random.u8(..8) {
+        changes.extend(match random.u8(..13) {
             6 => {
                 let path = ["g/h", "g/i", "x"][random.usize(..3)];
                 let outcome = bench.admin(move_to("a", path), 2).await;
@@ -169,6 +174,23 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
                 epoch = bench.claim(2).await;
                 changes
             }
+            7 => {
+                let changes = bench.release(engine, 2).await.changes;
+                engine = bench.claim_power("a", 2).await;
+                changes
+            }
+            which @ 8..=11 => {
+                let page = bench.store.inbox(&agent("a"), engine, 2, at(2)).await.unwrap();
+                carried.extend(page.commands.iter().map(|command| command.id));
+                let Some(&id) = carried.iter().rev().nth(random.usize(..2)) else { continue };
+                let (agent, epoch) = (agent("a"), engine);
+                let (is_up, detail) = (random.bool(), "so it is".to_owned());
+                let transition = match which {
+                    8 => Transition::Ended { agent, id, epoch, is_up, detail },
+                    _ => Transition::Evidence { agent, id, epoch, step: no_relay(number as i64) },
+                };
+                bench.record(transition, 2).await.changes
+            }
             _ => {
                 bench.store.inbox(&agent("a"), epoch, 1, at(2)).await.unwrap();
                 let transition = Transition::Acknowledged { agent: agent("a"), id: id(target), epoch };
@@ -180,8 +202,11 @@ async fn work(recorder: &Recorder, random: &mut fastrand::Rng) -> Vec<Answer> {
             let number = (1..=number).find(|&number| id(number) == change.news.id()).unwrap();
             let (meant, told) = state_of(&change.news);
             let is_late = meant.is_none() && update(&change.news).outcome.late.is_some();
+            let steps = steps.entry(number).or_default();
+            let is_step = meant.is_none() && update(&change.news).evidence.is_some();
+            *steps += usize::from(is_step);
             if told != CommandState::Sent && !is_late {
-                answers.push(Answer { after, number, meant, told });
+                answers.push(Answer { after, number, meant, told, steps: *steps });
             }
         }
     }
@@ -201,6 +226,7 @@ async fn a_crash_between_any_two_writes_loses_nothing_that_was_answered() {
     let empty = empty_store();
     let recorder = Recorder::with(empty.clone());
     let answers = work(&recorder, &mut random).await;
+    assert!(answers.iter().any(|answer| answer.steps > 2), "little happened to power commands");
     let steps = recorder.0.lock().steps.clone();
     assert!(steps.len() > 300, "{} steps", steps.len());
     let mut flushed = empty;
@@ -227,11 +253,12 @@ async fn a_crash_between_any_two_writes_loses_nothing_that_was_answered() {
 
 async fn check(content: Vec<u8>, answers: impl Iterator<Item = &Answer>, crash: usize) {
     let bench = Bench::again(Recorder::with(content).open());
-    let told: HashMap<(u64, Option<u64>), CommandState> =
-        answers.map(|answer| ((answer.number, answer.meant), answer.told)).collect();
-    for ((number, meant), told) in told {
+    let told: HashMap<(u64, Option<u64>), (CommandState, usize)> =
+        answers.map(|answer| ((answer.number, answer.meant), (answer.told, answer.steps))).collect();
+    for ((number, meant), (told, steps)) in told {
         let row = bench.row(number).await;
         let row = row.unwrap_or_else(|| panic!("crash at {crash}: {number} was {told} and is gone"));
+        assert!(row.evidence.len() >= steps, "crash at {crash}: of {number}, {steps} steps were told");
         let found = match row.status {
             Status::Agent(outcome) => outcome.state,
             Status::Group { .. } => {

@@ -7,7 +7,9 @@ use wakemq_protocol::{CommandId, CommandState, Counts, GroupPath, ReceiptState};
 
 use super::fixture::*;
 use super::walk::{Walker, walk};
-use crate::store::{AdminOp, AdminOutcome, Change, Epoch, Lane, NewCommand, Submitted, Transition, Verdict};
+use crate::store::{
+    AdminOp, AdminOutcome, Change, Epoch, Lane, NewCommand, Submitted, Target, Transition, Verdict,
+};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const GROUPS: [&str; 6] = ["", "g", "g/h", "g/h/i", "g-h", "x"];
@@ -19,6 +21,8 @@ enum Act {
     Move(usize, usize),
     Revoke(usize),
     Submit { path: usize, slot: Option<u8>, ttl: i64 },
+    SubmitPower(usize, u8),
+    CarryPower(usize),
     Claim(usize),
     Take(usize, usize),
     Acknowledge(usize, usize),
@@ -37,6 +41,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => who.clone().prop_map(Act::Revoke),
         6 => (path, proptest::option::of(0..2u8), 1..200i64)
             .prop_map(|(path, slot, ttl)| Act::Submit { path, slot, ttl }),
+        2 => (who.clone(), 0..2u8).prop_map(|(who, slot)| Act::SubmitPower(who, slot)),
+        2 => who.clone().prop_map(Act::CarryPower),
         3 => who.clone().prop_map(Act::Claim),
         8 => (who.clone(), 1..4usize).prop_map(|(who, max)| Act::Take(who, max)),
         6 => (who.clone(), which.clone()).prop_map(|(who, which)| Act::Acknowledge(who, which)),
@@ -55,6 +61,8 @@ struct Life {
     group: GroupPath,
     epoch: Option<Epoch>,
     carried: BTreeSet<usize>,
+    /// The number of a `power` command that waits for it, or is on its way: none of the rest touches it.
+    power: Option<u64>,
 }
 
 /// A command for a group.
@@ -88,7 +96,11 @@ struct Model {
     lives: u64,
     agents: BTreeMap<&'static str, Life>,
     records: Vec<Record>,
+    powers: u64,
 }
+
+/// Above the numbers of commands for groups.
+const FIRST_POWER: u64 = 1000;
 
 fn number(index: usize) -> u64 {
     index as u64 + 1
@@ -118,7 +130,7 @@ impl Model {
         if expected == AdminOutcome::Done {
             self.lives += 1;
             let (number, group, carried) = (self.lives, group(path), BTreeSet::new());
-            self.agents.insert(name, Life { number, group, epoch: None, carried });
+            self.agents.insert(name, Life { number, group, epoch: None, carried, power: None });
         }
     }
 
@@ -167,6 +179,7 @@ impl Model {
             }
             record.left.insert(life.number);
         }
+        expected.extend(life.power.map(|number| (id(number), CommandState::Cancelled)));
         let AdminOutcome::Revoked { changes } = outcome else { panic!("not revoked: {outcome:?}") };
         expected.sort_by_key(|(id, _)| *id);
         assert_eq!(split(&changes), (expected, Vec::new()));
@@ -336,6 +349,23 @@ impl Walker for Model {
             Act::Move(who, path) => self.move_to(bench, NAMES[who], GROUPS[path]).await,
             Act::Revoke(who) => self.revoke(bench, NAMES[who]).await,
             Act::Submit { path, slot, ttl } => self.submit(bench, GROUPS[path], slot, ttl).await,
+            Act::SubmitPower(who, slot) => {
+                let Some(life) = self.agents.get_mut(NAMES[who]).filter(|life| life.power.is_none()) else {
+                    return;
+                };
+                let number = FIRST_POWER + self.powers;
+                let (target, expires) = (Target::Agent(agent(NAMES[who])), at(1_000_000));
+                let command = NewCommand { target, expires, ..power(number, &format!("s{slot}")) };
+                assert!(bench.accept(command, self.now).await.is_empty());
+                life.power = Some(number);
+                self.powers += 1;
+            }
+            Act::CarryPower(who) => {
+                let Some(life) = self.agents.get(NAMES[who]) else { return };
+                let epoch = bench.claim_power(NAMES[who], self.now).await;
+                let expected: Vec<_> = life.power.map(id).into_iter().collect();
+                assert_eq!(bench.inbox_of(NAMES[who], epoch, self.now).await, expected);
+            }
             Act::Claim(who) => {
                 let Some(life) = self.agents.get(NAMES[who]) else { return };
                 let expected = self.let_go_of(life.number, &life.carried.clone());
@@ -397,6 +427,9 @@ impl Walker for Model {
             }
             let (update, _) = bench.of_group(number(index)).await;
             assert_eq!((update.state, update.counts), (record.state, expected), "command {}", number(index));
+        }
+        for number in self.agents.values().filter_map(|life| life.power) {
+            assert_eq!(bench.state(number).await, CommandState::Queued, "power command {number}");
         }
         for (path, agents) in bench.groups("").await {
             let inside = self.agents.values().filter(|life| group(&path).contains(&life.group)).count();

@@ -33,39 +33,44 @@ fn ends_early(change: &Change) -> bool {
     }
 }
 
-/// Submitters use two slots and cancel at random, while connections come, take, acknowledge some, and go. A
-/// command that a connection has got, and has neither acknowledged nor let go, must not end.
+/// Submitters use two slots and cancel at random, while connections come, take, acknowledge some, and go, and the
+/// engine does the same with `power`. A command that somebody has got, and has neither acknowledged nor let go, must
+/// not end.
 async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
-    let wire = Arc::new(Wire::default());
+    let (wire, power_wire) = (Arc::new(Wire::default()), Arc::new(Wire::default()));
     let mut submitters = Vec::new();
     for submitter in 0..SUBMITTERS {
-        let (store, wire) = (bench.store.clone(), wire.clone());
+        let (store, wires) = (bench.store.clone(), [wire.clone(), power_wire.clone()]);
         submitters.push(tokio::spawn(async move {
             let mut random = fastrand::Rng::with_seed(submitter);
             for number in 0..EACH {
                 let number = 1 + submitter * EACH + number;
                 let slot = if random.bool() { "s" } else { "t" };
-                let is_for_group = random.u8(..3) == 0;
-                let command =
-                    if is_for_group { to_group_in_slot(number, "g", slot) } else { in_slot(number, slot) };
+                let command = match random.u8(..4) {
+                    0 => to_group_in_slot(number, "g", slot),
+                    1 => power(number, slot),
+                    _ => in_slot(number, slot),
+                };
                 let submitted = store.submit(vec![command], at(1)).await.unwrap().remove(0);
                 let Submitted::Accepted { changes, .. } = submitted else { panic!("not accepted") };
-                check(&wire, &changes);
+                wires.iter().for_each(|wire| check(wire, &changes));
                 if random.u8(..4) == 0 {
                     let cancel = cancel(number);
                     let recorded = store.record(vec![cancel], at(1)).await.unwrap().remove(0);
-                    check(&wire, &recorded.changes);
+                    wires.iter().for_each(|wire| check(wire, &recorded.changes));
                 }
             }
         }));
     }
-    let connections = tokio::spawn(connections(bench.store.clone(), wire.clone()));
+    let agent_side = tokio::spawn(connections(bench.store.clone(), Lane::Agent, wire.clone()));
+    let engine_side = tokio::spawn(connections(bench.store.clone(), Lane::Power, power_wire.clone()));
     for submitter in submitters {
         submitter.await.unwrap();
     }
-    wire.done.store(true, Ordering::SeqCst);
-    let arrived = connections.await.unwrap();
-    assert!(arrived > 0, "nothing was handed out");
+    for (wire, side) in [(wire, agent_side), (power_wire, engine_side)] {
+        wire.done.store(true, Ordering::SeqCst);
+        assert!(side.await.unwrap() > 0, "nothing was handed out");
+    }
     let mut unfinished = 0;
     for number in 1..=SUBMITTERS * EACH {
         let row = bench.row(number).await.expect("an accepted command is known");
@@ -79,8 +84,8 @@ async fn nothing_that_is_handed_out_ends_before_it_is_let_go(bench: &Bench) {
         });
     }
     assert_eq!(bench.pending().await, unfinished);
-    // An own one and one for the group in each slot.
-    assert!(unfinished <= 4, "{unfinished} wait in two slots");
+    // An own one, one for the group and one of the engine's in each slot.
+    assert!(unfinished <= 6, "{unfinished} wait in two slots");
 }
 
 fn check(wire: &Wire, changes: &[Change]) {
@@ -102,11 +107,11 @@ fn check(wire: &Wire, changes: &[Change]) {
     }
 }
 
-async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
+async fn connections(store: Arc<dyn Store>, lane: Lane, wire: Arc<Wire>) -> u32 {
     let mut random = fastrand::Rng::with_seed(99);
     let mut arrived = 0;
     while !wire.done.load(Ordering::SeqCst) {
-        let epoch = store.claim(&agent("a"), Lane::Agent, "node", at(1)).await.unwrap().epoch;
+        let epoch = store.claim(&agent("a"), lane, "node", at(1)).await.unwrap().epoch;
         for _ in 0..random.u8(1..20) {
             let page = store.inbox(&agent("a"), epoch, 2, at(1)).await.unwrap();
             assert!(!page.stale);
@@ -123,13 +128,23 @@ async fn connections(store: Arc<dyn Store>, wire: Arc<Wire>) -> u32 {
                         CommandState::Sent
                     }
                 };
-                assert_eq!(state, CommandState::Sent, "{} was handed out", command.id);
+                assert_eq!(Lane::of(&command.kind), lane);
+                let given = if lane == Lane::Agent { CommandState::Sent } else { CommandState::Queued };
+                assert_eq!(state, given, "{} was handed out", command.id);
                 tokio::task::yield_now().await;
                 if random.bool() {
-                    let transition = Transition::Acknowledged { agent: agent("a"), id: command.id, epoch };
+                    let (agent, id) = (agent("a"), command.id);
+                    let (transition, becomes) = match lane {
+                        Lane::Agent => {
+                            (Transition::Acknowledged { agent, id, epoch }, CommandState::Acknowledged)
+                        }
+                        Lane::Power => {
+                            let (is_up, detail) = (true, "it is up".to_owned());
+                            (Transition::Ended { agent, id, epoch, is_up, detail }, CommandState::Done)
+                        }
+                    };
                     let recorded = store.record(vec![transition], at(1)).await.unwrap().remove(0);
-                    let acknowledged = (command.id, CommandState::Acknowledged);
-                    assert_eq!(told(&recorded.changes).first(), Some(&acknowledged));
+                    assert_eq!(told(&recorded.changes).first(), Some(&(id, becomes)));
                     check(&wire, &recorded.changes);
                     wire.carried.lock().remove(&command.id);
                     arrived += 1;
