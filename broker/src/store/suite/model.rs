@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use wakemq_protocol::limits::PENDING_MAX;
-use wakemq_protocol::{CommandState, GroupPath, Kind, Outcome, Priority, ReceiptState, Submission};
+use wakemq_protocol::{CommandState, GroupPath, Kind, Outcome, Priority, ReceiptState, Submission, Update};
 
 use super::fixture::*;
 use super::walk::{Walker, walk};
@@ -91,6 +91,17 @@ impl Model {
     }
 
     fn told(&mut self, changes: &[Change]) {
+        let submitted = &self.submitted;
+        let place = |of| {
+            let (NewCommand { submission, .. }, _) =
+                submitted.iter().find(|(known, _)| known.id == of).expect("it was submitted");
+            (Lane::of(&submission.kind), submission.effective_slot())
+        };
+        for Update { id, outcome, .. } in changes.iter().map(|change| update(&change.news)) {
+            if let Some(newer) = outcome.superseded_by {
+                assert_eq!(place(*id), place(newer), "{id} was superseded by one of another lane or slot");
+            }
+        }
         for change in changes {
             let at =
                 self.submitted.iter().position(|(command, _)| command.id == update(&change.news).id).unwrap();
