@@ -19,8 +19,8 @@ const EDGES: [(&str, &[&str]); 6] = [
 
 /// What pure crates may use, directly. A clock, a random source, a runtime, TLS or a store is not among it.
 const PURE: [(&str, &[&str]); 2] = [
-    ("wakemq-protocol", &["base64", "serde", "serde_json", "thiserror", "time", "uuid"]),
-    ("wakemq-core", &["thiserror", "wakemq-protocol"]),
+    ("wakemq-protocol", &["base64", "ipnet", "serde", "serde_json", "thiserror", "time", "uuid"]),
+    ("wakemq-core", &["ipnet", "thiserror", "wakemq-protocol"]),
 ];
 
 /// What pure crates must not have, not even through others.
