@@ -12,8 +12,8 @@ use wakemq_link::Alpn;
 use wakemq_link::http::{HttpClient, JSON_LINES, Method, StatusCode, Upload};
 use wakemq_protocol::http::{
     AgentPage, AgentView, AuditPage, CommandRequest, CommandView, GroupPage, GroupRename, GroupRequest,
-    ImportLine, MoveRequest, OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, Problem, Profile,
-    TokenAnswer, TokenPage, TokenRequest, WaitingPage,
+    ImportLine, MoveRequest, OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, PowerView,
+    Problem, Profile, TokenAnswer, TokenPage, TokenRequest, WaitingPage, WolAnswer, WolRequest,
 };
 use wakemq_protocol::{AgentId, CommandId, GroupPath, OperatorName, Submission, Target, Timestamp, to_json};
 
@@ -111,6 +111,16 @@ impl Management {
         let state = filter.connected.map(|connected| if connected { "connected" } else { "away" });
         let path = Path::page("/v1/agents", after, limit);
         self.get(path.with("group", filter.group.as_ref()).with("state", state)).await
+    }
+
+    /// Tells whether an endpoint can be switched on now, how, and if not why.
+    pub async fn power(&mut self, agent: &AgentId) -> Result<PowerView, ApiError> {
+        self.get(Path::new(&format!("/v1/agents/{agent}/power"))).await
+    }
+
+    /// Sends magic packets for a machine without an agent.
+    pub async fn wol(&mut self, request: &WolRequest) -> Result<WolAnswer, ApiError> {
+        self.ask(Method::POST, Path::new("/v1/wol"), Some(request)).await
     }
 
     /// Returns one agent.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use tokio::sync::watch;
 use wakemq_link::mqtt::ReasonCode;
-use wakemq_protocol::{CommandId, News, Target};
+use wakemq_protocol::{CommandId, News, PowerStep, Target};
 
 use crate::SubmitError;
 use crate::follow::is_news;
@@ -17,6 +17,8 @@ pub(crate) struct Progress {
     pub(crate) accepted: bool,
     /// What has become of it.
     pub(crate) news: Option<News>,
+    /// The steps of a `power` command that were told, in order.
+    pub(crate) steps: Vec<PowerStep>,
     /// Why it was not accepted, or is no longer followed; nothing comes after it.
     pub(crate) failure: Option<SubmitError>,
 }
@@ -60,6 +62,9 @@ struct Entry {
     payload: Bytes,
     progress: watch::Sender<Progress>,
 }
+
+/// Most steps of one command that are kept; a broker tells fewer.
+const STEPS_MAX: usize = 128;
 
 /// Fewer entries than this are never swept.
 const SWEEP_MIN: usize = 256;
@@ -143,7 +148,7 @@ impl<K: PartialEq> Outbox<K> {
     }
 
     /// Takes news of a command.
-    pub(crate) fn handle_news(&mut self, news: News) {
+    pub(crate) fn handle_news(&mut self, mut news: News) {
         let id = news.id();
         let Some(entry) = self.entries.get(&id) else { return };
         let same = match (&entry.target, &news) {
@@ -155,12 +160,20 @@ impl<K: PartialEq> Outbox<K> {
             tracing::debug!(%id, "news for another target are ignored");
             return;
         }
+        let step = match &mut news {
+            News::Agent(update) => update.evidence.take(),
+            News::Group(_) => None,
+        };
         entry.progress.send_if_modified(|progress| {
+            let new_step =
+                step.filter(|step| progress.steps.len() < STEPS_MAX && !progress.steps.contains(step));
+            let is_step = new_step.is_some();
+            progress.steps.extend(new_step.map(|step| *step));
             let is_news = is_news(progress.news.as_ref(), &news);
             if is_news {
                 progress.news = Some(news);
             }
-            is_news
+            is_news || is_step
         });
         self.forget_if_over(id);
     }
@@ -220,7 +233,9 @@ fn fail(progress: &watch::Sender<Progress>, error: SubmitError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakemq_protocol::{AgentId, CommandState, Counts, GroupUpdate, Outcome, Timestamp, Update};
+    use wakemq_protocol::{
+        AgentId, CommandState, Counts, GroupUpdate, Outcome, PowerWhat, Timestamp, Update,
+    };
 
     fn id(n: u8) -> CommandId {
         CommandId::from_parts(u64::from(n), &[n; 10])
@@ -418,6 +433,30 @@ mod tests {
         outbox.handle_news(group_update(1, CommandState::Queued, counts(0, 5)));
         assert!(outbox.entries.is_empty());
         assert!(owner.has_changed().is_err(), "nothing more can come");
+    }
+
+    #[test]
+    fn steps_are_kept_in_order_and_change_no_state() {
+        let mut outbox = Outbox::new();
+        let mut owner = insert(&mut outbox, 1);
+        publish_all(&mut outbox);
+        outbox.handle_puback(&1, ReasonCode::SUCCESS, None);
+        let tell = |outbox: &mut Outbox<u8>, at, what| {
+            let News::Agent(mut told) = update(1, CommandState::Queued) else { panic!("of an agent") };
+            told.evidence = Some(Box::new(PowerStep { at: Timestamp::from_unix_ms(at), what }));
+            outbox.handle_news(News::Agent(told));
+        };
+        tell(&mut outbox, 1, PowerWhat::ProbeUnanswered);
+        tell(&mut outbox, 2, PowerWhat::RelaySilent { relay: agent(9) });
+        assert!(owner.has_changed().unwrap());
+        let steps = owner.borrow_and_update().steps.clone();
+        assert_eq!(steps.iter().map(|step| step.at.unix_ms()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(state(&owner), Some(CommandState::Queued));
+        // What is told twice is one step, and no news.
+        let News::Agent(mut told) = update(1, CommandState::Queued) else { panic!("of an agent") };
+        told.evidence = Some(Box::new(steps[1].clone()));
+        outbox.handle_news(News::Agent(told));
+        assert!(!owner.has_changed().unwrap());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use wakemq_protocol::http::Profile;
-use wakemq_protocol::{CommandId, News, Outcome, Submission, Target, Topic};
+use wakemq_protocol::{CommandId, News, Outcome, PowerStep, Submission, Target, Topic};
 
 use crate::driver::Driver;
 use crate::follow::{Verdict, Wanted};
@@ -112,8 +112,14 @@ impl Publisher {
         let (progress, seen) = watch::channel(Progress::default());
         let new = NewEntry { id, target: target.clone(), payload: Bytes::from(payload), progress };
         self.inner.asks.send(new).await.map_err(|_| self.inner.ended())?;
-        let mut submitted =
-            Submitted { id, target, progress: seen, given: None, inner: Arc::clone(&self.inner) };
+        let mut submitted = Submitted {
+            id,
+            target,
+            progress: seen,
+            given: None,
+            steps_given: 0,
+            inner: Arc::clone(&self.inner),
+        };
         submitted.accepted().await?;
         Ok(submitted)
     }
@@ -147,8 +153,8 @@ impl Publisher {
 
 /// A command that the broker has accepted.
 ///
-/// It is followed as long as this handle exists, a command for a group by counts. News may be skipped when they come faster than they are looked
-/// at: what is seen is always the latest.
+/// It is followed as long as this handle exists, a command for a group by counts. News may be skipped when they come
+/// faster than they are looked at: what is seen is always the latest. Steps are not skipped.
 #[derive(Debug)]
 pub struct Submitted {
     id: CommandId,
@@ -156,6 +162,8 @@ pub struct Submitted {
     progress: watch::Receiver<Progress>,
     /// What [`next`](Self::next) gave last.
     given: Option<News>,
+    /// How many steps there were then.
+    steps_given: usize,
     inner: Arc<Inner>,
 }
 
@@ -183,7 +191,13 @@ impl Submitted {
         }
     }
 
-    /// Waits for news that this has not given yet; `None` after the end, which never changes.
+    /// Returns the steps of a `power` command that were told so far, in order. Those that were told while there was no
+    /// connection are missing; [`Management::command`](crate::Management::command) has all.
+    pub fn steps(&self) -> Vec<PowerStep> {
+        self.progress.borrow().steps.clone()
+    }
+
+    /// Waits for news that this has not given yet, or the next [step](Self::steps); `None` after the end, which never changes.
     ///
     /// # Errors
     /// The broker no longer lets the command be followed, or the publisher was closed.
@@ -194,8 +208,10 @@ impl Submitted {
                 return Err(error);
             }
             // News may have come along with the acceptance, so it is not the channel that knows what is new.
-            if progress.news != self.given {
+            let has_steps = progress.steps.len() > self.steps_given;
+            if progress.news != self.given || has_steps && progress.news.is_some() {
                 self.given.clone_from(&progress.news);
+                self.steps_given = progress.steps.len();
                 return Ok(progress.news);
             }
             if progress.news.as_ref().is_some_and(News::is_over) {

@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use wakemq_protocol::http::Profile;
 use wakemq_protocol::{
-    AgentId, CommandState, Counts, GroupUpdate, News, Outcome, Secret, SecretKind, Submission, Target,
-    Timestamp, Topic, Update,
+    AgentId, CommandState, Counts, GroupUpdate, News, Outcome, PowerStep, PowerWhat, Secret, SecretKind,
+    Submission, Target, Timestamp, Topic, Update,
 };
 
 /// A listening fake.
@@ -193,6 +193,18 @@ impl Came {
     }
 }
 
+fn outcome(came: &Came, state: CommandState) -> Outcome {
+    Outcome {
+        agent: came.agent().clone(),
+        state,
+        at: Timestamp::from_unix_ms(1_000),
+        detail: None,
+        superseded_by: None,
+        cancel_requested: false,
+        late: None,
+    }
+}
+
 impl Peer {
     /// Receives the next packet; `None` at the end of the connection.
     pub(crate) async fn recv(&mut self) -> Option<Packet> {
@@ -284,16 +296,21 @@ impl Peer {
 
     /// Tells what became of a submission for an agent.
     pub(crate) async fn tell(&mut self, came: &Came, state: CommandState) {
-        let outcome = Outcome {
-            agent: came.agent().clone(),
-            state,
-            at: Timestamp::from_unix_ms(1_000),
-            detail: None,
-            superseded_by: None,
-            cancel_requested: false,
-            late: None,
-        };
-        self.respond(came, &News::Agent(Update::new(came.submission.id.unwrap(), outcome))).await;
+        self.tell_why(came, state, None).await;
+    }
+
+    /// Tells what became of a submission for an agent, and why.
+    pub(crate) async fn tell_why(&mut self, came: &Came, state: CommandState, detail: Option<&str>) {
+        let detail = detail.map(str::to_owned);
+        let update = Update::new(came.submission.id.unwrap(), Outcome { detail, ..outcome(came, state) });
+        self.respond(came, &News::Agent(update)).await;
+    }
+
+    /// Tells a step on the way of a submission for an agent, `state` being what has become of it so far.
+    pub(crate) async fn tell_step(&mut self, came: &Came, state: CommandState, what: PowerWhat) {
+        let mut update = Update::new(came.submission.id.unwrap(), outcome(came, state));
+        update.evidence = Some(Box::new(PowerStep { at: Timestamp::from_unix_ms(2_000), what }));
+        self.respond(came, &News::Agent(update)).await;
     }
 
     /// Tells where a submission for a group stands.

@@ -5,6 +5,7 @@
 mod fake;
 mod groups;
 mod manage;
+mod power;
 mod program;
 mod publisher;
 mod watch;

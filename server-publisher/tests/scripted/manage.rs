@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wakemq_publisher::load_profile;
 
 /// Runs a command against answers in turn; returns its exit code, output and errors, and what was asked.
-async fn run(
+pub(crate) async fn run(
     fake: &Fake,
     words: &[&str],
     answers: &[(u16, Value)],
@@ -20,12 +20,12 @@ async fn run(
     (output.status.code(), text(&output.stdout), text(&output.stderr), asked)
 }
 
-fn problem(status: u16, detail: &str) -> Value {
+pub(crate) fn problem(status: u16, detail: &str) -> Value {
     json!({"type": "urn:wakemq:problem:x", "title": "T", "status": status, "detail": detail})
 }
 
 /// The first line of a request, and its body.
-fn request(asked: &str) -> (&str, &str) {
+pub(crate) fn request(asked: &str) -> (&str, &str) {
     let (head, body) = asked.split_once("\r\n\r\n").unwrap();
     (head.lines().next().unwrap().strip_suffix(" HTTP/1.1").unwrap(), body)
 }

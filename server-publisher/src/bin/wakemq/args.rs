@@ -3,12 +3,13 @@
 mod actions;
 mod values;
 mod wake;
+mod wol;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use wakemq_protocol::{CommandId, EventKind, GroupPath};
+use wakemq_protocol::{AgentId, CommandId, EventKind, GroupPath};
 
 use crate::exit::ExitCode;
 use crate::failure::Failure;
@@ -17,6 +18,7 @@ pub(crate) use actions::{AgentsAction, GroupsAction, OperatorsAction, StateArg, 
 pub(crate) use values::Since;
 use values::{parse_group, parse_since};
 pub(crate) use wake::WakeArgs;
+pub(crate) use wol::{WolArgs, WolWait};
 
 /// Wakes agents through a WakeMQ broker, shows what happens, and manages agents, groups and operators
 #[derive(Debug, Parser)]
@@ -50,6 +52,28 @@ pub(crate) enum Task {
   grep -v test agents.txt | wakemq wake - --json"
     )]
     Wake(WakeArgs),
+    /// Switch on endpoints that are off or asleep, and tell whether they came up
+    ///
+    /// Awake agents of the same subnet send Wake-on-LAN packets, else the broker does. An endpoint counts as up once
+    /// its agent is connected and tells that it booted or resumed since. Each step is shown as it happens.
+    #[command(
+        override_usage = "wakemq wol [OPTIONS] <AGENT>...
+       wakemq wol [OPTIONS] --group <PATH>
+       wakemq wol [OPTIONS] --mac <MAC> <--via <AGENT>|--from-broker>",
+        after_help = "Examples:
+  wakemq wol till-4
+  wakemq wol --group paris/floor-2 --wait sent
+  wakemq wol --mac 00:16:3e:12:34:56 --via till-3 --secureon-file password"
+    )]
+    Wol(WolArgs),
+    /// Say whether an endpoint can be switched on now, how, and if not why and what to do
+    Explain {
+        /// The agent
+        agent: AgentId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Take a command back
     ///
     /// A command that is on its way to its agent ends `cancelled` only if the connection ends before the agent
@@ -242,14 +266,14 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(args.agents, ["pc-1", "-"]);
-        assert_eq!((args.ttl, args.timeout), (Some(3600), 120));
+        assert_eq!((args.ttl, args.timeout_secs()), (Some(3600), 120));
         assert_eq!(args.slot.map(|slot| slot.to_string()), Some("s".to_owned()));
         assert_eq!(Priority::from(args.priority), Priority::High);
         assert_eq!(Wanted::from(args.wait), Wanted::Done);
         assert!(args.json && !args.no_slot);
         let defaults = wake(&["pc-1"]).unwrap();
         assert_eq!(defaults.ttl, None);
-        assert_eq!((defaults.wait, defaults.timeout), (WaitArg::Acknowledged, 30));
+        assert_eq!((defaults.wait, defaults.timeout_secs()), (WaitArg::Acknowledged, 30));
     }
 
     #[test]

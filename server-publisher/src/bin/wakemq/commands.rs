@@ -4,6 +4,7 @@ use wakemq_protocol::http::{CommandView, Profile};
 use wakemq_protocol::{AgentId, CommandId, CommandState, Counts, GroupPath, Outcome};
 use wakemq_publisher::Management;
 
+use crate::evidence::evidence;
 use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::listing::{Listing, PAGE, follow};
@@ -166,6 +167,9 @@ fn describe(view: &CommandView) -> Vec<String> {
     if view.outcomes.len() > SHOWN || view.next.is_some() {
         lines.push(format!("outcome:   … and more: `wakemq show {} --outcomes` lists all", view.id));
     }
+    lines.extend(
+        view.evidence.iter().map(|step| format!("evidence:  {} {}", step.at, plain(&evidence(&step.what)))),
+    );
     let unknown = view.counts.map_or(0, |of| of.queued);
     if unknown > 0 {
         lines.push(format!("waiting:   {unknown}: `wakemq show {} --waiting` lists them", view.id));
@@ -214,7 +218,7 @@ pub(crate) fn note(outcome: &Outcome) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakemq_protocol::{Kind, Priority, Timestamp};
+    use wakemq_protocol::{Kind, PowerStep, PowerWhat, Priority, Timestamp};
 
     fn outcome(state: CommandState) -> Outcome {
         Outcome {
@@ -239,9 +243,8 @@ mod tests {
         assert_eq!(describe_outcome(&failed), "pc-1: failed since 1970-01-01T00:00:01Z, disk full\\u{1b}[2J");
     }
 
-    #[test]
-    fn a_command_is_described_with_its_outcome() {
-        let view = CommandView {
+    fn view() -> CommandView {
+        CommandView {
             id: CommandId::from_parts(1, &[0; 10]),
             kind: Kind::Wake,
             agent: Some("pc-1".parse().unwrap()),
@@ -257,7 +260,12 @@ mod tests {
             by: "op:console".into(),
             outcomes: vec![outcome(CommandState::Done)],
             evidence: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_command_is_described_with_its_outcome() {
+        let view = view();
         assert_eq!(
             describe(&view).join("\n"),
             "id:        00000000-0001-7000-8000-000000000000\n\
@@ -270,6 +278,26 @@ mod tests {
              expires:   1970-01-01T00:01:00Z\n\
              reason:    new policy\n\
              outcome:   pc-1: done since 1970-01-01T00:00:01Z"
+        );
+    }
+
+    #[test]
+    fn the_evidence_is_part_of_a_description() {
+        let step = |ms, what| PowerStep { at: Timestamp::from_unix_ms(ms), what };
+        let relay: AgentId = "till-3".parse().unwrap();
+        let view = CommandView {
+            kind: Kind::Power,
+            evidence: vec![
+                step(1_000, PowerWhat::RelaySilent { relay }),
+                step(2_500, PowerWhat::NoRelay { detail: "no\nawake relay".into() }),
+            ],
+            ..view()
+        };
+        assert_eq!(
+            describe(&view)[9..].join("\n"),
+            "outcome:   pc-1: done since 1970-01-01T00:00:01Z\n\
+             evidence:  1970-01-01T00:00:01Z till-3 is silent\n\
+             evidence:  1970-01-01T00:00:02.5Z no relay: no awake relay"
         );
     }
 

@@ -8,6 +8,7 @@ mod confirm;
 mod duration;
 mod evidence;
 mod exit;
+mod explain;
 mod failure;
 mod groups;
 mod import;
@@ -21,6 +22,7 @@ mod text;
 mod tokens;
 mod wake;
 mod watch;
+mod wol;
 
 use std::process::ExitCode as ProcessCode;
 
@@ -65,6 +67,11 @@ async fn dispatch(args: Args, out: &mut Out) -> Result<ExitCode, Failure> {
     };
     match args.task {
         Task::Wake(args) => wake::run(args, &profile()?, out).await,
+        Task::Wol(args) => {
+            wol::check(&args)?;
+            wol::run(args, &profile()?, out).await
+        }
+        Task::Explain { agent, json } => explain::run(&agent, json, &profile()?, out).await,
         Task::Cancel { id, json } => commands::cancel(id, json, &profile()?, out).await,
         Task::Show { id, outcomes, waiting, json } => {
             let part = match (outcomes, waiting) {

@@ -49,6 +49,13 @@ impl Progress {
         }
     }
 
+    /// Takes the line away if standard output is about to be written.
+    pub(crate) fn clear_if(&mut self, writes: bool) {
+        if writes {
+            self.clear();
+        }
+    }
+
     fn write(&self, text: &str) {
         let mut stderr = std::io::stderr();
         // Progress that cannot be shown is no progress lost.

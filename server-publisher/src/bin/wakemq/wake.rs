@@ -1,7 +1,10 @@
 //! `wakemq wake`: submits to all agents at once, and tells what became of each; or to a group.
+//!
+//! `wakemq wol` does the same with another command, and shows each step of it.
 
 mod board;
 mod group;
+mod power;
 mod report;
 
 use std::time::Duration;
@@ -18,12 +21,22 @@ use crate::exit::ExitCode;
 use crate::failure::Failure;
 use crate::interrupt::interrupt;
 use crate::names::agents;
-use crate::output::{Out, complain, hint};
+use crate::output::{Out, complain, hint, say};
 use crate::progress::Progress;
 use board::{Board, Ending, News};
+use power::Powering;
+pub(crate) use power::of_group;
 
 /// News that wait to be shown.
 const NEWS_QUEUE: usize = 1_024;
+
+/// What all agents are asked, and how far that is waited for.
+pub(crate) struct Errand {
+    pub(crate) submission: Submission,
+    pub(crate) wanted: Wanted,
+    pub(crate) timeout_secs: u32,
+    pub(crate) json: bool,
+}
 
 /// Wakes the agents, waits, and prints what became of them.
 pub(crate) async fn run(args: WakeArgs, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
@@ -31,28 +44,123 @@ pub(crate) async fn run(args: WakeArgs, profile: &Profile, out: &mut Out) -> Res
         return group::run(&args, target, profile, out).await;
     }
     let agents = agents(&args.agents)?;
-    let wanted = Wanted::from(args.wait);
-    let limit = Duration::from_secs(args.timeout.into());
-    let deadline = Instant::now() + limit;
-    let mut board = Board::new(&agents, wanted, args.timeout)?;
-
-    let Some(publisher) = connect(profile, args.timeout, deadline).await? else {
-        return Ok(ExitCode::Interrupted);
+    let asleep = if args.is_power_auto() { power::away(&agents, profile).await? } else { Vec::new() };
+    let errand = Errand {
+        submission: submission(&args),
+        wanted: args.wait.into(),
+        timeout_secs: args.timeout_secs(),
+        json: args.json,
     };
+    errand.run(&agents, &asleep, profile, out).await
+}
 
-    let interrupted = follow(&args, &publisher, &mut board, deadline, out).await?;
-    publisher.close().await;
-    if !args.json {
-        report::plain(&board, out)?;
+impl Errand {
+    /// Submits to all, waits, and prints what became of each; those that are `asleep` are switched on first.
+    pub(crate) async fn run(
+        &self,
+        agents: &[AgentId],
+        asleep: &[AgentId],
+        profile: &Profile,
+        out: &mut Out,
+    ) -> Result<ExitCode, Failure> {
+        let deadline = Instant::now() + Duration::from_secs(self.timeout_secs.into());
+        let mut board = Board::new(agents, self.wanted, self.timeout_secs)?;
+        if self.submission.kind == Kind::Power {
+            board = board.switching_on();
+        }
+        let Some(publisher) = connect(profile, self.timeout_secs, deadline).await? else {
+            return Ok(ExitCode::Interrupted);
+        };
+        let powering = Powering::start(asleep, &publisher, deadline);
+        let interrupted = self.follow(&publisher, powering, &mut board, deadline, out).await?;
+        publisher.close().await;
+        if !self.json {
+            report::plain(&board, out)?;
+        }
+        out.flush()?;
+        report::advise(&board);
+        if interrupted {
+            complain("interrupted; what was accepted remains valid");
+            hint("`wakemq show ID` tells what became of a command, `wakemq cancel ID` takes it back");
+            return Ok(ExitCode::Interrupted);
+        }
+        Ok(board.code())
     }
-    out.flush()?;
-    report::advise(&board);
-    if interrupted {
-        complain("interrupted; what was accepted remains valid");
-        hint("`wakemq show ID` tells what became of a command, `wakemq cancel ID` takes it back");
-        return Ok(ExitCode::Interrupted);
+
+    /// Submits and follows until each wait has ended; true if Ctrl-C ended it.
+    async fn follow(
+        &self,
+        publisher: &Publisher,
+        mut powering: Powering,
+        board: &mut Board,
+        deadline: Instant,
+        out: &mut Out,
+    ) -> Result<bool, Failure> {
+        let (tell, mut told) = mpsc::channel(NEWS_QUEUE);
+        // Dropped at the end, which ends what is still waited for.
+        let mut tasks = JoinSet::new();
+        for (row, (agent, id)) in board.targets().enumerate() {
+            let submission = Submission { id: Some(id), ..self.submission.clone() };
+            let (publisher, agent, tell) = (publisher.clone(), agent.clone(), tell.clone());
+            tasks.spawn(follow_one(publisher, agent, submission, self.wanted, deadline, row, tell));
+        }
+        drop(tell);
+        let mut progress = Progress::new();
+        let mut interrupt = std::pin::pin!(interrupt());
+        loop {
+            tokio::select! {
+                news = told.recv() => {
+                    let Some((row, news)) = news else { break };
+                    progress.clear_if(matches!(news, News::Step(_)));
+                    self.show(board, row, news, told.is_empty(), out)?;
+                }
+                line = powering.next() => {
+                    progress.clear();
+                    say(&line);
+                }
+                () = progress.due() => {}
+                () = &mut interrupt => {
+                    for row in board.interrupt() {
+                        if self.json {
+                            out.json(&report::object(board, row))?;
+                        }
+                    }
+                    return Ok(true);
+                }
+            }
+            progress.show(|| board.summary(publisher.lost().as_deref()));
+        }
+        progress.clear();
+        powering.accepted().await;
+        Ok(false)
     }
-    Ok(board.code())
+
+    /// Takes news, and shows what is to be seen at once.
+    fn show(
+        &self,
+        board: &mut Board,
+        row: usize,
+        news: News,
+        is_last: bool,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        if let News::Step(step) = &news {
+            if self.json {
+                out.json(&report::step_object(board, row, step))?;
+            } else {
+                out.line(&report::step_line(board, row, step))?;
+            }
+        }
+        let is_step = matches!(news, News::Step(_));
+        let ended = board.take(row, news);
+        if self.json && ended {
+            out.json(&report::object(board, row))?;
+        }
+        if is_last && (is_step || self.json && ended) {
+            out.flush()?;
+        }
+        Ok(())
+    }
 }
 
 /// Connects until the deadline; `None` if Ctrl-C came first.
@@ -70,51 +178,6 @@ async fn connect(
         Failure::new(ExitCode::Unreachable, error, "see that wakemqd runs, or give more time by --timeout")
     })??;
     Ok(Some(publisher))
-}
-
-/// Submits and follows until each wait has ended; true if Ctrl-C ended it.
-async fn follow(
-    args: &WakeArgs,
-    publisher: &Publisher,
-    board: &mut Board,
-    deadline: Instant,
-    out: &mut Out,
-) -> Result<bool, Failure> {
-    let (tell, mut told) = mpsc::channel(NEWS_QUEUE);
-    // Dropped at the end, which ends what is still waited for.
-    let mut tasks = JoinSet::new();
-    for (row, (agent, id)) in board.targets().enumerate() {
-        let submission = Submission { id: Some(id), ..submission(args) };
-        let (publisher, agent, tell) = (publisher.clone(), agent.clone(), tell.clone());
-        tasks.spawn(follow_one(publisher, agent, submission, Wanted::from(args.wait), deadline, row, tell));
-    }
-    drop(tell);
-    let mut progress = Progress::new();
-    let mut interrupt = std::pin::pin!(interrupt());
-    loop {
-        tokio::select! {
-            news = told.recv() => {
-                let Some((row, news)) = news else { return Ok(false) };
-                let ended = board.take(row, news);
-                if args.json && ended {
-                    out.json(&report::object(board, row))?;
-                    if told.is_empty() {
-                        out.flush()?;
-                    }
-                }
-            }
-            () = progress.due() => {}
-            () = &mut interrupt => {
-                for row in board.interrupt() {
-                    if args.json {
-                        out.json(&report::object(board, row))?;
-                    }
-                }
-                return Ok(true);
-            }
-        }
-        progress.show(|| board.summary(publisher.lost().as_deref()));
-    }
 }
 
 /// Submits to one agent, and tells each change until the wait ends.
@@ -138,7 +201,12 @@ async fn follow_one(
     if wanted == Wanted::Accepted {
         return tell(News::Ended(Ending::Judged(Verdict::Reached))).await;
     }
+    let mut told = 0;
     loop {
+        for step in submitted.steps().into_iter().skip(told) {
+            told += 1;
+            tell(News::Step(step)).await;
+        }
         if let Some(outcome) = submitted.outcome() {
             let verdict = wanted.judge(outcome.state);
             tell(News::Outcome(outcome)).await;

@@ -36,9 +36,13 @@ pub(crate) struct WakeArgs {
     /// agent has it durably, `done` until the agent has handled it
     #[arg(long, value_enum, default_value_t = WaitArg::Acknowledged, value_name = "STATE")]
     pub(crate) wait: WaitArg,
-    /// How long to wait in all; the commands remain valid after it
-    #[arg(long, value_name = "DURATION", value_parser = parse_some_secs, default_value = "30s")]
-    pub(crate) timeout: u32,
+    /// How long to wait in all; the commands remain valid after it [default: 30s, with --power auto 3m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_secs)]
+    timeout: Option<u32>,
+    /// Switch on first what is not connected, by Wake-on-LAN: each such agent gets a power command besides, whose
+    /// steps go to standard error
+    #[arg(long, value_enum, default_value_t = PowerArg::Never, value_name = "WHEN")]
+    power: PowerArg,
     /// Print one JSON object a line for each agent, as soon as its wait ends; for a group one in all
     #[arg(long)]
     pub(crate) json: bool,
@@ -52,7 +56,25 @@ pub(crate) enum WaitArg {
     Done,
 }
 
+/// When agents are switched on before they are woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PowerArg {
+    Never,
+    Auto,
+}
+
 impl WakeArgs {
+    /// Tells whether what is not connected is to be switched on.
+    pub(crate) fn is_power_auto(&self) -> bool {
+        self.power == PowerArg::Auto
+    }
+
+    /// Returns how long to wait in all.
+    pub(crate) fn timeout_secs(&self) -> u32 {
+        // A machine takes longer to come up than an agent to answer.
+        self.timeout.unwrap_or(if self.is_power_auto() { 180 } else { 30 })
+    }
+
     /// Returns the group to wake; `None` if agents are named.
     pub(crate) fn group(&self) -> Option<GroupPath> {
         if self.all { Some(GroupPath::root()) } else { self.group.clone() }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wakemq_protocol::{AgentId, CommandId, CommandState, Outcome};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Outcome, PowerStep};
 use wakemq_publisher::{SubmitError, Verdict, Wanted};
 
 use super::choose_id;
@@ -17,6 +17,8 @@ pub(crate) enum News {
     Accepted,
     /// Its state changed.
     Outcome(Outcome),
+    /// A step on its way.
+    Step(PowerStep),
     /// The wait for it ended.
     Ended(Ending),
 }
@@ -97,6 +99,8 @@ fn is_open(error: &SubmitError) -> bool {
 pub(crate) struct Board {
     rows: Vec<Row>,
     wanted: Wanted,
+    /// The commands switch endpoints on.
+    switches_on: bool,
     timeout_secs: u32,
     started: Instant,
 }
@@ -115,7 +119,22 @@ impl Board {
             })
         };
         let rows = agents.iter().map(row).collect::<Result<_, Failure>>()?;
-        Ok(Self { rows, wanted, timeout_secs, started: Instant::now() })
+        Ok(Self { rows, wanted, switches_on: false, timeout_secs, started: Instant::now() })
+    }
+
+    /// Speaks of endpoints that are switched on.
+    pub(crate) fn switching_on(self) -> Self {
+        Self { switches_on: true, ..self }
+    }
+
+    /// Tells whether the commands switch endpoints on.
+    pub(crate) fn switches_on(&self) -> bool {
+        self.switches_on
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Returns the rows in order of the command line.
@@ -141,6 +160,7 @@ impl Board {
                 row.outcome = Some(outcome);
                 row.took = took;
             }
+            News::Step(_) => row.took = took,
             News::Ended(ending) => {
                 row.ending = Some(ending);
                 return true;
@@ -169,6 +189,7 @@ impl Board {
             Wanted::Accepted => "accepted",
             Wanted::Sent => CommandState::Sent.as_str(),
             Wanted::Acknowledged => CommandState::Acknowledged.as_str(),
+            Wanted::Done if self.switches_on => "up",
             Wanted::Done => CommandState::Done.as_str(),
         }
     }

@@ -9,13 +9,14 @@ use wakemq_protocol::http::Profile;
 use wakemq_protocol::{CommandId, GroupPath, GroupUpdate, News, Submission};
 use wakemq_publisher::{Management, Publisher, SubmitError, Verdict, Wanted};
 
+use super::power::{self, Powering};
 use super::{choose_id, connect, submission};
 use crate::args::WakeArgs;
 use crate::commands::counts;
 use crate::exit::ExitCode;
 use crate::failure::{Failure, code_of};
 use crate::interrupt::interrupt;
-use crate::output::{Out, complain, hint};
+use crate::output::{Out, complain, hint, say};
 use crate::progress::Progress;
 use crate::text::plain;
 
@@ -50,11 +51,15 @@ pub(super) async fn run(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let started = Instant::now();
-    let deadline = started + Duration::from_secs(args.timeout.into());
+    let timeout_secs = args.timeout_secs();
+    let deadline = started + Duration::from_secs(timeout_secs.into());
     let id = choose_id()?;
-    let Some(publisher) = connect(profile, args.timeout, deadline).await? else {
+    let asleep =
+        if args.is_power_auto() { power::of_group(&group, Some(false), profile).await? } else { Vec::new() };
+    let Some(publisher) = connect(profile, timeout_secs, deadline).await? else {
         return Ok(ExitCode::Interrupted);
     };
+    let mut powering = Powering::start(&asleep, &publisher, deadline);
     let submission = Submission { id: Some(id), ..submission(args) };
     let left = deadline.saturating_duration_since(Instant::now());
     let submitted = tokio::select! {
@@ -73,7 +78,10 @@ pub(super) async fn run(
         ending: Ending::Judged(Verdict::Waiting),
         took: started.elapsed(),
     };
-    wake.follow(submitted, &publisher, started, deadline).await;
+    wake.follow(submitted, &publisher, &mut powering, started, deadline).await;
+    if !matches!(wake.ending, Ending::Interrupted) {
+        powering.accepted().await;
+    }
     if !matches!(wake.ending, Ending::Judged(_)) {
         wake.took = started.elapsed();
     }
@@ -90,12 +98,12 @@ pub(super) async fn run(
         report::Rest::default()
     });
     if args.json {
-        out.json(&report::object(&wake, &rest, args.timeout))?;
+        out.json(&report::object(&wake, &rest, timeout_secs))?;
     } else {
         report::plain(&wake, &rest, out)?;
     }
     out.flush()?;
-    report::advise(&wake, args.timeout);
+    report::advise(&wake, timeout_secs);
     Ok(wake.code())
 }
 
@@ -105,6 +113,7 @@ impl Wake {
         &mut self,
         mut submitted: wakemq_publisher::Submitted,
         publisher: &Publisher,
+        powering: &mut Powering,
         started: Instant,
         deadline: Instant,
     ) {
@@ -137,6 +146,10 @@ impl Wake {
                     let error = publisher.lost().map_or(SubmitError::TimedOut, SubmitError::Unreachable);
                     self.ending = Ending::NotFollowed(error);
                     return;
+                }
+                line = powering.next() => {
+                    progress.clear();
+                    say(&line);
                 }
                 () = progress.due() => {}
                 () = &mut interrupt => {

@@ -1,11 +1,12 @@
 //! How the outcomes are printed.
 
 use serde::Serialize;
-use wakemq_protocol::{AgentId, CommandId, Receipt, Timestamp};
+use wakemq_protocol::{AgentId, CommandId, PowerStep, Receipt, Timestamp};
 use wakemq_publisher::SubmitError;
 
 use super::board::{Board, Ending, Row};
 use crate::commands::note;
+use crate::evidence::evidence;
 use crate::failure::{Failure, hint_for};
 use crate::output::{Out, complain, hint, say};
 use crate::text::{self, table};
@@ -48,6 +49,28 @@ pub(crate) fn object(board: &Board, row: usize) -> Object<'_> {
         late: outcome.and_then(|outcome| outcome.late.as_ref()),
         error: row.error(board),
     }
+}
+
+/// A step on the way of one agent's command as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct StepObject<'a> {
+    agent: &'a AgentId,
+    id: CommandId,
+    evidence: &'a PowerStep,
+}
+
+/// Returns a step as JSON shows it.
+pub(crate) fn step_object<'a>(board: &'a Board, row: usize, step: &'a PowerStep) -> StepObject<'a> {
+    let row = &board.rows()[row];
+    StepObject { agent: &row.agent, id: row.id, evidence: step }
+}
+
+/// Returns a step in words, with the time since the start.
+pub(crate) fn step_line(board: &Board, row: usize, step: &PowerStep) -> String {
+    let took = board.elapsed();
+    let secs = format!("{}.{}", took.as_secs(), took.subsec_millis() / 100);
+    let words = evidence(&step.what);
+    format!("{secs:>6} s  {}: {}", board.rows()[row].agent, text::plain(&words))
 }
 
 /// Prints one plain line for one, a table for many and the counts behind it.
@@ -110,7 +133,7 @@ pub(crate) fn advise(board: &Board) {
         rows => format!("{wrong} of {} are not as wanted", rows.len()),
     });
     let mut given = Vec::new();
-    for advice in board.rows().iter().filter(|row| !row.as_wanted()).map(advice) {
+    for advice in board.rows().iter().filter(|row| !row.as_wanted()).map(|row| advice(row, board)) {
         if !given.contains(&advice) {
             given.push(advice);
         }
@@ -122,7 +145,7 @@ fn reason(row: &Row, board: &Board) -> String {
     remark(row, board).unwrap_or_else(|| row.state().to_owned())
 }
 
-fn advice(row: &Row) -> &'static str {
+fn advice(row: &Row, board: &Board) -> &'static str {
     match &row.ending {
         Some(Ending::NotFollowed(SubmitError::TimedOut)) => {
             "the command remains valid until its ttl ends, `wakemq show ID` tells what becomes of it"
@@ -131,6 +154,9 @@ fn advice(row: &Row) -> &'static str {
             "the broker has the command and delivers it when it is back, `wakemq show ID` then tells more"
         }
         Some(Ending::NotAccepted(error) | Ending::NotFollowed(error)) => hint_for(error),
+        Some(Ending::Judged(_)) if board.switches_on() => {
+            "`wakemq explain AGENT` says what to do about it, `wakemq show ID` has the evidence"
+        }
         Some(Ending::Judged(_) | Ending::Interrupted) | None => "`wakemq show ID` tells all about a command",
     }
 }
