@@ -146,6 +146,11 @@ impl AgentProcess {
         let mut command = Command::new(&Programs::get()?.wakemq_agent);
         command.arg("run").arg("--state").arg(state).args(args);
         command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+        Self::start_command(id, command)
+    }
+
+    /// Starts a command that ends as a daemon.
+    pub fn start_command(id: &AgentId, command: Command) -> Result<Self> {
         Ok(Self { id: id.clone(), process: Process::start(format!("wakemq-agent {id}"), command)? })
     }
 

@@ -23,8 +23,7 @@ use crate::programs::Programs;
 use crate::wait::within;
 
 /// Agents come back within a second here, so that tests with restarts are short.
-const CONFIG: &str =
-    "[advertise]\nendpoints = [\"127.0.0.1\"]\n\n[limits]\nreturn_secs = 1\nshutdown_secs = 10\n";
+const LIMITS: &str = "[limits]\nreturn_secs = 1\nshutdown_secs = 10\n";
 /// Ports that the system gives to nobody by itself, so that a broker finds its own again after a restart.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// How many ports are tried.
@@ -66,6 +65,13 @@ impl BrokerProcess {
             }
         }
         bail!("found no free port in {PORT_ATTEMPTS} attempts")
+    }
+
+    /// Starts a broker on a data directory, on a certain address.
+    pub async fn start_at(data: &Path, address: SocketAddr) -> Result<Self> {
+        let process = run(data, address)?;
+        let address = listening(&process).await?;
+        Self { data: data.to_owned(), address, process, _dir: None }.with_endpoints()
     }
 
     /// Writes into the administrator's profile where the broker really is.
@@ -168,13 +174,19 @@ pub fn free_address() -> Result<SocketAddr> {
 
 /// Initialises a data directory by `wakemqd init`, with a configuration for tests.
 pub async fn init(data: &Path) -> Result<()> {
+    init_for(data, "127.0.0.1", "").await
+}
+
+/// Does the same for a broker that is found under another name, with more of a configuration.
+pub async fn init_for(data: &Path, host: &str, config: &str) -> Result<()> {
     let mut command = Command::new(&Programs::get()?.wakemqd);
-    command.args(["init", "--host", "127.0.0.1", "--data"]).arg(data).kill_on_drop(true);
+    command.args(["init", "--host", host, "--data"]).arg(data).kill_on_drop(true);
     let done = within("wakemqd init", command.output()).await??;
     if !done.status.success() {
         bail!("wakemqd init: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
     }
-    std::fs::write(data.join("wakemqd.toml"), CONFIG)?;
+    let config = format!("[advertise]\nendpoints = [\"{host}\"]\n\n{LIMITS}\n{config}");
+    std::fs::write(data.join("wakemqd.toml"), config)?;
     Ok(())
 }
 

@@ -119,9 +119,14 @@ impl Process {
         self.signal(Signal::INT)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Returns its process id.
+    pub fn id(&self) -> Result<i32> {
         let id = self.child.id().with_context(|| format!("{} has ended already", self.name))?;
-        let pid = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
+        Ok(i32::try_from(id)?)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.id()?).context("no process id")?;
         kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
