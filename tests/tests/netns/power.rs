@@ -27,11 +27,11 @@ const EVERYBODY: [u8; 6] = [0xff; 6];
 const ALL_NODES: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
 impl Scene {
-    /// Lets the sleeper tell its facts, and then fall asleep; its adapter stays awake.
+    /// Lets the sleeper tell its facts, and then fall asleep; its adapter stays awake. It never counts as a relay.
     async fn asleep(&self) -> Result<()> {
-        let sleeper = self.hosts[SLEEPER].connected(Booted::Before(1000), &[]).await?;
+        let sleeper = self.hosts[SLEEPER].connected(Booted::Before(1000), &["--no-relay"]).await?;
         let mut management = self.management()?;
-        let seen = async |connected, what: &str| {
+        let mut seen = async |connected, what: &str| {
             eventually(what, async || {
                 let agent = management.agent(self.hosts[SLEEPER].id()).await?;
                 let told = agent.facts.as_ref().is_some_and(|facts| {
@@ -41,7 +41,6 @@ impl Scene {
             })
             .await
         };
-        let mut seen = seen;
         seen(true, "the sleeper's facts").await?;
         sleeper.end().await?;
         seen(false, "the sleeper to be away").await
