@@ -65,7 +65,7 @@ impl Network {
         let home = File::open("/proc/thread-self/ns/net").context("this needs network namespaces")?;
         let mut network = Self { prefix, hosts: Vec::new(), home };
         let router = network.namespace("router")?;
-        for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv4/conf/all/bc_forwarding"] {
             set(&router, setting, "1")?;
         }
         for segment in Segment::ALL {
@@ -73,6 +73,8 @@ impl Network {
             let mac = mac_text(segment.mac(1));
             ip(&["-n", &router, "link", "add", &bridge, "address", &mac, "type", "bridge"])?;
             set(&router, &format!("ipv6/conf/{bridge}/accept_dad"), "0")?;
+            // What is sent to the broadcast address of a subnet from elsewhere is let through to it.
+            set(&router, &format!("ipv4/conf/{bridge}/bc_forwarding"), "1")?;
             ip(&["-n", &router, "link", "set", &bridge, "up"])?;
             for address in [format!("{}/24", segment.address(1)), format!("{}/64", segment.address_v6(1))] {
                 ip(&["-n", &router, "address", "add", &address, "dev", &bridge])?;

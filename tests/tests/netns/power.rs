@@ -14,7 +14,7 @@ use wakemq_tests::wait::{eventually, within};
 
 use crate::capture::{Capture, Datagram};
 use crate::host::{Booted, Running};
-use crate::network::Segment;
+use crate::network::{Segment, mac_text};
 use crate::scene::Scene;
 
 /// Short, for endpoints that never come.
@@ -109,11 +109,16 @@ fn asked(view: &CommandView) -> Vec<&AgentId> {
     asked
 }
 
-/// Checks every byte of what was heard on the sleeper's segment, and that it is all that these relays send.
-fn check(heard: &[Datagram], relays: &[u8]) {
-    // Written out here, so that nothing but the wire is trusted.
+/// Returns what wakes the sleeper, written out here so that nothing but the wire is trusted.
+fn magic_packet(secureon: &[u8]) -> Vec<u8> {
     let mut payload = vec![0xff; 6];
     (0..16).for_each(|_| payload.extend([0x00, 0x16, 0x3e, 0x77, 1, 10]));
+    payload.extend(secureon);
+    payload
+}
+
+/// Checks every byte of what was heard on the sleeper's segment, and that it is all that these relays send.
+fn check(heard: &[Datagram], payload: &[u8], relays: &[u8]) {
     let subnet: IpAddr = [10, 77, 1, 255].into();
     let everywhere: IpAddr = [255; 4].into();
     let all_nodes: IpAddr = [0xff02, 0, 0, 0, 0, 0, 0, 1].into();
@@ -156,16 +161,22 @@ async fn a_sleeper_is_switched_on_by_packets_on_its_own_wire_alone() -> Result<(
     let wire = Capture::start(&scene.hosts[SLEEPER].namespace)?;
     let other = Capture::start(&scene.hosts[3].namespace)?;
 
-    let id = scene.switch_on().await?;
-    // The adapter hears the packet, and the machine begins to boot.
-    wire.wait(1).await?;
-    let _woken = scene.hosts[SLEEPER].start(Booted::After(3), &[])?;
-    check(&wire.wait(2 * PACKETS_OF_A_RELAY).await?, &[11, 12]);
-    let (state, detail, view) = scene.ended(id).await?;
-    assert_eq!(state, CommandState::Done, "{detail}: {view:?}");
-    assert!(detail.contains("booted"), "{detail}");
-    assert_eq!(asked(&view).len(), 2, "{view:?}");
-    assert!(view.evidence.iter().any(|step| matches!(step.what, PowerWhat::Heard { .. })), "{view:?}");
+    let wakemq = scene.wakemq();
+    let booting = async {
+        // The adapter hears the packet, and the machine begins to boot.
+        wire.wait(1).await?;
+        let woken = scene.hosts[SLEEPER].start(Booted::After(3), &[])?;
+        check(&wire.wait(2 * PACKETS_OF_A_RELAY).await?, &magic_packet(&[]), &[11, 12]);
+        anyhow::Ok(woken)
+    };
+    let (told, woken) = tokio::join!(wakemq.call(&["wol", "sleeper"]), booting);
+    let (told, _woken) = (told?.expect_code(0)?, woken?);
+    let chain = format!("{}{}", told.out, told.err);
+    for words in ["relay-1 was asked", "relay-2 says done: sent 18 packets on eth0", "it connected", "booted"]
+    {
+        assert!(chain.contains(words), "no {words:?} in:\n{chain}");
+    }
+    assert!(!chain.contains("relay-b") && !chain.contains("by itself"), "{chain}");
     assert_eq!((wire.magic().len(), other.magic().len()), (2 * PACKETS_OF_A_RELAY, 0));
     Ok(())
 }
@@ -192,7 +203,7 @@ async fn a_relay_that_dies_is_replaced() -> Result<()> {
         )
         .await?;
     neighbours[0].signal(Signal::KILL)?;
-    check(&wire.wait(2 * PACKETS_OF_A_RELAY).await?, &[12, 13]);
+    check(&wire.wait(2 * PACKETS_OF_A_RELAY).await?, &magic_packet(&[]), &[12, 13]);
     scene.evidence(id, "that it left", |what| *what == PowerWhat::RelayLeft { relay: first.clone() }).await?;
     let view = scene.management()?.command(id).await?;
     assert_eq!(asked(&view).iter().collect::<HashSet<_>>().len(), 3, "{view:?}");
@@ -217,7 +228,7 @@ async fn a_sleeper_that_never_comes_has_failed_and_a_silent_relay_is_replaced() 
     assert!(["relay-2", "relay-3"].iter().all(|relay| detail.contains(relay)), "{detail}");
     let silent = PowerWhat::RelaySilent { relay: scene.hosts[1].id().clone() };
     assert!(view.evidence.iter().any(|step| step.what == silent), "{view:?}");
-    check(&wire.magic(), &[12, 13]);
+    check(&wire.magic(), &magic_packet(&[]), &[12, 13]);
     neighbours[0].signal(Signal::CONT)?;
     Ok(())
 }
@@ -256,6 +267,8 @@ async fn operators_are_warned_before_the_last_relay_goes() -> Result<()> {
     follower.enter(&Login::new(Version::V5, "op:admin", secret.expose())).await?;
     follower.subscribe("wake/v1/events/power/#", 0).await?;
 
+    let explained = scene.wakemq().call(&["explain", "sleeper"]).await?.expect_code(0)?.out;
+    assert!(explained.contains("can be switched on now") && explained.contains("relay-1"), "{explained}");
     neighbours.next().context("no relay")?.end().await?;
     let PowerNews::LastRelay { agent, detail, .. } = warning(&mut follower).await? else {
         bail!("not the last")
@@ -267,12 +280,54 @@ async fn operators_are_warned_before_the_last_relay_goes() -> Result<()> {
     };
     assert_eq!(&agent, scene.hosts[2].id(), "{detail}");
 
+    let explained = scene.wakemq().call(&["explain", "sleeper"]).await?.expect_code(0)?.out;
+    assert!(explained.contains("cannot be switched on now"), "{explained}");
+
     // The one on the other subnet is of no use, and is not asked.
     let other = Capture::start(&scene.hosts[3].namespace)?;
     let id = scene.switch_on().await?;
     scene.evidence(id, "that there is no relay", |what| matches!(what, PowerWhat::NoRelay { .. })).await?;
     let view = scene.management()?.cancel(id).await?;
     assert!(asked(&view).is_empty() && other.magic().is_empty(), "{view:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_machine_without_an_agent_is_sent_packets_with_its_password() -> Result<()> {
+    // Its subnet's broadcast address, which the router lets through.
+    let config = "[wol]\naddresses = [\"10.77.1.255\"]\n";
+    let hosts = [("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-b", Segment::B)];
+    let scene = Scene::new(config, &hosts).await?;
+    let _neighbours = scene.neighbours().await?;
+    let wire = Capture::start(&scene.hosts[SLEEPER].namespace)?;
+    let other = Capture::start(&scene.hosts[2].namespace)?;
+    let wakemq = scene.wakemq();
+    let mac = mac_text(Segment::A.mac(10));
+    let wol = ["wol", "--mac", &mac, "--secureon-file", "-"];
+
+    let told = wakemq.call_with(&[&wol[..], &["--via", "relay-1"]].concat(), "1:2:3:4:5:6\n").await?;
+    told.expect_code(2)?;
+    let told = wakemq.call_with(&[&wol[..], &["--via", "relay-1"]].concat(), "01:02:03:04:05:ff\n").await?;
+    let said = told.expect_code(0)?.out;
+    assert!(said.contains("sent 18 packets on eth0"), "{said}");
+    check(&wire.wait(PACKETS_OF_A_RELAY).await?, &magic_packet(&[1, 2, 3, 4, 5, 255]), &[11]);
+
+    let told = wakemq.call_with(&[&wol[..], &["--from-broker"]].concat(), "1.2.3.4").await?;
+    let said = told.expect_code(0)?.out;
+    assert!(said.contains("10.77.1.255:9") && said.contains("10.77.1.255:7"), "{said}");
+    let heard = wire.wait(PACKETS_OF_A_RELAY + 6).await?;
+    for (number, datagram) in heard[PACKETS_OF_A_RELAY..].iter().enumerate() {
+        let expected = Datagram {
+            mac_to: EVERYBODY,
+            mac_from: relay(1),
+            from: Segment::Broker.address(2).parse()?,
+            to: [10, 77, 1, 255].into(),
+            port: [9, 7][number % 2],
+            payload: magic_packet(&[1, 2, 3, 4]),
+        };
+        assert_eq!(datagram, &expected);
+    }
+    assert_eq!(other.magic(), []);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use wakemq_publisher::Management;
 use wakemq_tests::agents::Home;
 use wakemq_tests::broker::{BrokerProcess, init_for};
+use wakemq_tests::operator::Wakemq;
 
 use crate::host::Host;
 use crate::network::{Network, Segment};
@@ -41,5 +42,9 @@ impl Scene {
 
     pub(crate) fn management(&self) -> Result<Management> {
         self.broker.management()
+    }
+
+    pub(crate) fn wakemq(&self) -> Wakemq {
+        Wakemq::admin(&self.broker)
     }
 }
