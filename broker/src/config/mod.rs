@@ -5,6 +5,7 @@
 mod endpoint;
 mod error;
 mod value;
+mod wol;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::ConfigError;
 pub use value::Level;
+pub use wol::{ParseWolAddressError, Wol, WolAddress};
 
 use value::{addresses, addresses_or_none, ranged};
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub store: Store,
     /// `[limits]`
     pub limits: Limits,
+    /// `[wol]`
+    pub wol: Wol,
     /// `[log]`
     pub log: Log,
 }
@@ -257,6 +261,13 @@ mod tests {
             ("[advertise]\nendpoints = [\n  \"ok\",\n  \"https://x\",\n]\n", "dir/w.toml:4:3: ", "HOST:PORT"),
             ("[log]\nlevel = \"loud\"\n", "dir/w.toml:2:9: ", "`debug`"),
             ("[tls\n", "dir/w.toml:1:5: ", "`]`"),
+            ("[wol]\naddresses = [\"lan\"]\n", "dir/w.toml:2:14: ", "`192.168.1.255`"),
+            ("[wol]\naddresses = [\"10.0.0.255\",\n\"ff02::1\"]\n", "dir/w.toml:3:1: ", "`ff02::1%eth0`"),
+            ("[wol]\nports = [9, 0]\n", "dir/w.toml:2:13: ", "1 to 65535"),
+            ("[wol]\nports = []\n", "dir/w.toml:2:9: ", "at least one"),
+            ("[wol]\nports = [1, 2, 3, 4, 5]\n", "dir/w.toml:2:9: ", "at most 4"),
+            ("[wol]\nmulticast_ttl = 0\n", "dir/w.toml:2:17: ", "1 to 255"),
+            ("[wol]\ntimeout_secs = 5\n", "dir/w.toml:2:16: ", "10 to 3600"),
             ("[log]\nlevel = \"info\"\nlevel = \"warn\"\n", "dir/w.toml:3:1: ", "duplicate"),
         ] {
             let told = refused(text);
