@@ -8,11 +8,13 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::config::Wol;
 use crate::door::{self, Door, Limits, Serves};
-use crate::engine::{Advertise, Engine};
+use crate::engine::{Advertise, Engine, PowerQueue};
 use crate::metrics::Metrics;
 use crate::store::Store;
 
@@ -35,6 +37,8 @@ pub struct Settings {
     pub advertise: Advertise,
     /// What the door allows.
     pub limits: Limits,
+    /// Where it sends Wake-on-LAN packets itself, and how long endpoints may take to come up.
+    pub wol: Wol,
     /// What is counted; the store's observer is the same.
     pub metrics: Arc<Metrics>,
 }
@@ -47,6 +51,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     admin_addresses: Vec<SocketAddr>,
     tasks: JoinSet<()>,
+    power: AbortOnDropHandle<()>,
 }
 
 impl Broker {
@@ -55,10 +60,13 @@ impl Broker {
     /// # Errors
     /// If a listener does not tell its address, or the store cannot be read.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let Settings { listeners, admin, tls, store, clock, advertise, limits, metrics } = settings;
+        let Settings { listeners, admin, tls, store, clock, advertise, limits, wol, metrics } = settings;
         let bus = Bus::start(metrics.clone());
-        let engine = Arc::new(Engine::new(store, clock, advertise, metrics, bus.clone()));
+        let engine = Engine::new(store, clock, advertise, metrics, bus.clone());
+        let engine = Arc::new(engine.with_power(&wol, limits.return_secs));
         engine.load_rights().await.map_err(io::Error::other)?;
+        // Before anybody can connect: whoever comes up by a packet of before must not be missed.
+        let power = PowerQueue::start(engine.clone()).await.map_err(io::Error::other)?;
         let door = Door::new(engine.clone(), bus.clone(), tls, limits);
         let addresses = addresses(&listeners)?;
         let admin_addresses = self::addresses(&admin)?;
@@ -72,7 +80,8 @@ impl Broker {
         let timers = door.clone();
         tasks.spawn(async move { timers.run_timers().await });
         tasks.spawn(sweep(engine.clone()));
-        Ok(Self { engine, bus, door, addresses, admin_addresses, tasks })
+        let power = AbortOnDropHandle::new(tokio::spawn(power.run()));
+        Ok(Self { engine, bus, door, addresses, admin_addresses, tasks, power })
     }
 
     /// Returns the addresses that are listened on.
@@ -103,6 +112,9 @@ impl Broker {
     /// Stops accepting, tells every client, and waits until they have left, at most for `grace`. Returns how many
     /// connections were left and are cut.
     pub async fn shutdown(self, grace: Duration) -> usize {
+        // First: that relays leave now must not become evidence.
+        self.power.abort();
+        self.engine.stops();
         let left = self.door.drain(grace).await;
         if left > 0 {
             tracing::warn!(connections = left, "cut after the grace");
@@ -114,6 +126,8 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.tasks.abort_all();
+        self.power.abort();
+        self.engine.stops();
         self.door.close();
     }
 }

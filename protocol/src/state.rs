@@ -117,6 +117,11 @@ impl Update {
     pub fn new(id: CommandId, outcome: Outcome) -> Self {
         Self { id, outcome, evidence: None }
     }
+
+    /// Returns the step if this is a step on the way, and no change of state.
+    pub fn step_on_the_way(&self) -> Option<&PowerStep> {
+        self.evidence.as_deref().filter(|step| !matches!(step.what, crate::PowerWhat::Verdict { .. }))
+    }
 }
 
 /// How many agents a command for a group is in each state for.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use wakemq_agent::Agent;
 use wakemq_broker::clock::Clock;
+use wakemq_broker::config::Wol;
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
 use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, OPERATOR, Plan, STORE};
@@ -39,6 +40,8 @@ pub struct Injected {
     pub clock: Clock,
     /// What the door allows.
     pub limits: Limits,
+    /// What the broker sends itself, and how long endpoints may take to come up.
+    pub wol: Wol,
     /// Whether the store's medium is full.
     pub full: Full,
 }
@@ -46,7 +49,7 @@ pub struct Injected {
 impl Default for Injected {
     fn default() -> Self {
         let limits = Limits { return_secs: 1, ..Limits::default() };
-        Self { clock: Clock::start(), limits, full: Full::default() }
+        Self { clock: Clock::start(), limits, wol: Wol::default(), full: Full::default() }
     }
 }
 
@@ -64,17 +67,17 @@ impl InProcessBroker {
         let data = dir.path().to_owned();
         let plan = Plan { data: data.clone(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
         init::initialise(&plan, injected.clock.now()).await?;
-        let Injected { clock, limits, full } = injected;
+        let Injected { clock, limits, wol, full } = injected;
         let metrics = Arc::new(Metrics::new());
         let store = medium::open(data.join(STORE), &full, clock.now(), metrics.clone())?;
-        Self::on(dir, store, clock, limits, metrics).await
+        Self::on(dir, store, clock, (limits, wol), metrics).await
     }
 
     async fn on(
         dir: TempDir,
         store: Arc<dyn store::Store>,
         clock: Clock,
-        limits: Limits,
+        (limits, wol): (Limits, Wol),
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let data = dir.path();
@@ -90,6 +93,7 @@ impl InProcessBroker {
             clock,
             advertise: Advertise { endpoints, ca: Some(ca) },
             limits,
+            wol,
             metrics,
         })
         .await?;

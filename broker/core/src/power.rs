@@ -7,7 +7,8 @@
 //!    `handle_timeout`. Actions are carried out in their order: evidence is durable before what follows it is done,
 //!    so that a restart never forgets that somebody was asked.
 //! 3. For [`PowerAction::FindRelays`] take the agents that are awake, each through [`Neighbour::judge`] with the right
-//!    that the operator has now, and give those that fit to `handle_candidates`.
+//!    that the operator has now, and give those that fit to `handle_candidates`; where the operator has no right any
+//!    more, call `handle_forbidden`.
 //! 4. [`PowerAction::End`] is the last action.
 //!
 //! All times are the engine's, in milliseconds since 1970: evidence is dated by the same clock, so that an attempt

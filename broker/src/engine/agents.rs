@@ -89,6 +89,7 @@ impl Engine {
         self.tell_at(&changes, &from);
         self.registry.set_group(&id, &to);
         self.note_revocation();
+        self.power_moved(&id, &to).await?;
         if let Some((mailbox, _)) = self.registry.find(&id) {
             // An older command of a slot may have become the newest.
             mailbox.inbox_changed();

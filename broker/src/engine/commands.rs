@@ -8,7 +8,7 @@ use wakemq_core::{Refusal, SubmitRequest, check_kind};
 use wakemq_protocol::http::CommandView;
 use wakemq_protocol::limits::{LIVE_RECORDS_MAX, PENDING_MAX};
 use wakemq_protocol::{
-    Command, CommandState, GroupPath, Kind, News, Role, Slot, Submission, Target, Timestamp,
+    Command, CommandState, GroupPath, Kind, News, RelayJob, Role, Slot, Submission, Target, Timestamp,
 };
 
 use super::followers::Follower;
@@ -234,6 +234,17 @@ impl Engine {
 
     /// Does all that follows from what the store said of a command.
     fn settle(&self, command: NewCommand, result: Submitted, now: Timestamp) -> Result<(), EngineError> {
+        self.settle_job(command, None, result, now)
+    }
+
+    /// The same for a command with a job, which is told to the agent and kept nowhere.
+    pub(super) fn settle_job(
+        &self,
+        command: NewCommand,
+        job: Option<Box<RelayJob>>,
+        result: Submitted,
+        now: Timestamp,
+    ) -> Result<(), EngineError> {
         let id = command.id;
         if let Some(refused) = refused(&result) {
             self.metrics.submissions_refused.of(refused).inc();
@@ -250,7 +261,7 @@ impl Engine {
                 self.followers.tell_at_once(&news);
                 self.command_event(&command.submission.kind, &command.actor.by, &group, &news);
                 self.tell(&changes);
-                self.hand_over(command, &news, now);
+                self.hand_over(command, job, &news, now);
                 Ok(())
             }
             Submitted::Duplicate(news) => {
@@ -280,10 +291,19 @@ impl Engine {
     }
 
     /// Tells the connections, as far as there are any, what was accepted for them.
-    fn hand_over(&self, command: NewCommand, news: &News, now: Timestamp) {
+    pub(super) fn hand_over(
+        &self,
+        command: NewCommand,
+        job: Option<Box<RelayJob>>,
+        news: &News,
+        now: Timestamp,
+    ) {
         let NewCommand { id, actor, target, submission, delivery, .. } = command;
         let carriers = match (delivery, target) {
             (Delivery::Refused(_), _) => return,
+            (Delivery::Inbox, Target::Agent(agent)) if submission.kind == Kind::Power => {
+                return self.power_submitted(&agent);
+            }
             (Delivery::Inbox, Target::Agent(agent)) => {
                 if let Some((mailbox, _)) = self.registry.find(&agent) {
                     mailbox.inbox_changed();
@@ -297,7 +317,7 @@ impl Engine {
         let Submission { kind, priority, reason, .. } = submission;
         let by = actor.by;
         let command =
-            Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by, relay: None };
+            Command { id, kind, slot, ttl: 0, priority, reason, issued: now.whole_secs(), by, relay: job };
         if matches!(news, News::Agent(update) if update.outcome.state != CommandState::Sent) {
             return;
         }
@@ -326,6 +346,7 @@ fn reason(error: &EngineError) -> ReasonCode {
         EngineError::Full(_) => ReasonCode::QuotaExceeded,
         EngineError::UnknownCommand(_)
         | EngineError::UnknownAgent(_)
+        | EngineError::NotConnected(_)
         | EngineError::UnknownGroup(_)
         | EngineError::UnknownOperator(_)
         | EngineError::UnknownToken(_)

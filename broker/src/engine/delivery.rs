@@ -10,7 +10,7 @@ use crate::registry::{Arrival, Mailbox};
 use crate::store::{Admin, AdminOp, Durability, Epoch, Lane, Outcomes, StoreError, Transition, Verdict};
 
 /// The node's name in claims: there is one node so far.
-const NODE: &str = "local";
+pub(super) const NODE: &str = "local";
 
 impl Engine {
     /// Lets an authenticated agent's connection in, and asks a former one to end.
@@ -23,6 +23,9 @@ impl Engine {
     ) -> Arrival {
         let arrival = self.registry.arrive(agent, group, mailbox, instance, self.clock.mono_ms());
         let address = mailbox.address();
+        if !matches!(arrival, Arrival::Wait { .. }) {
+            self.power_connected(agent, mailbox);
+        }
         match &arrival {
             Arrival::Admitted => tracing::debug!(%agent, %address, "agent connected"),
             Arrival::Cloned { other } => {
@@ -132,7 +135,11 @@ impl Engine {
     /// Keeps what the agent tells of itself; the next flush takes it along.
     pub async fn facts(&self, agent: &AgentId, mailbox: &Mailbox, facts: Facts) -> Result<(), StoreError> {
         self.seen(agent, mailbox, Some(facts.clone())).await?;
+        let is_present = self.registry.find(agent).is_some_and(|(present, _)| present.id() == mailbox.id());
         if let Some(group) = self.registry.group_of(agent) {
+            if is_present {
+                self.power_heard(agent, &group, mailbox, &facts);
+            }
             let address = Some(mailbox.address());
             self.presence_event(agent, group, PresenceChange::Facts, address, (None, Some(&facts)));
         }
@@ -145,6 +152,7 @@ impl Engine {
             let _order = self.presence.lock();
             if self.registry.set_epoch(agent, mailbox.id(), None) {
                 self.disconnected(agent, mailbox, "it has unsubscribed from its commands");
+                self.power_left(agent, mailbox, None);
             }
         }
         self.record_one(Transition::Release { agent: agent.clone(), epoch }).await.map(drop)
@@ -160,10 +168,10 @@ impl Engine {
     ) -> Result<(), StoreError> {
         {
             let _order = self.presence.lock();
-            let taken_over = self
-                .registry
-                .find(agent)
-                .is_some_and(|(present, epoch)| present.id() != mailbox.id() && epoch.is_some());
+            let present = self.registry.find(agent);
+            let successor = present.as_ref().filter(|(present, _)| present.id() != mailbox.id());
+            let taken_over = successor.is_some_and(|(_, epoch)| epoch.is_some());
+            self.power_left(agent, mailbox, successor.map(|(present, _)| &**present));
             if epoch.is_some() && !taken_over {
                 self.disconnected(agent, mailbox, why);
             }

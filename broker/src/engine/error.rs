@@ -16,6 +16,9 @@ pub enum EngineError {
     /// No such agent, or none that the operator may see.
     #[error("there is no agent {0}")]
     UnknownAgent(AgentId),
+    /// The agent is not connected and subscribed, which it has to be for this.
+    #[error("agent {0} is not connected now, and only one that is can do this")]
+    NotConnected(AgentId),
     /// No such group.
     #[error("there is no group `{0}`")]
     UnknownGroup(GroupPath),

@@ -1,9 +1,7 @@
 //! What operators are told of as it happens: the engine makes the events, and gives them to whoever carries them.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use wakemq_protocol::{
     AgentId, EventBody, EventNews, Facts, GroupPath, Kind, News, PresenceChange, SecurityWhat,
@@ -12,10 +10,8 @@ use wakemq_protocol::{
 use super::Engine;
 use crate::store::{AgentRow, Query, StoreError};
 
-/// How long nothing more is told of the same in `security` events, in milliseconds.
-const QUIET_MS: u64 = 600_000;
-/// Most identities of which something was told lately.
-const TOLD_MAX: usize = 10_000;
+/// Most identities of which `security` events tell within ten minutes; what is left out is in the log.
+pub(super) const TOLD_MAX: usize = 10_000;
 
 /// Carries events to those who listen.
 pub trait Events: Send + Sync + 'static {
@@ -38,32 +34,6 @@ impl Events for NoEvents {
     fn publish(&self, _: EventNews) {}
 }
 
-/// Of whom `security` events told lately, so that one cause does not drown all others.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    last_ms: Mutex<HashMap<(SecurityWhat, String), u64>>,
-}
-
-impl Told {
-    /// Tells whether it is time to tell of `whom` again.
-    fn is_due(&self, what: SecurityWhat, whom: &str, now_ms: u64) -> bool {
-        let mut last_ms = self.last_ms.lock();
-        let key = (what, whom.to_owned());
-        if last_ms.get(&key).is_some_and(|&last| now_ms < last + QUIET_MS) {
-            return false;
-        }
-        if last_ms.len() >= TOLD_MAX {
-            last_ms.retain(|_, &mut last| now_ms < last + QUIET_MS);
-        }
-        if last_ms.len() >= TOLD_MAX {
-            // So many different ones within minutes: this one is in the log.
-            return false;
-        }
-        last_ms.insert(key, now_ms);
-        true
-    }
-}
-
 impl Engine {
     /// Tells of something that a person should look at: once in ten minutes for the same one.
     ///
@@ -78,7 +48,7 @@ impl Engine {
         detail: String,
     ) {
         let whom = who.as_deref().or(addresses.first().map(String::as_str)).unwrap_or_default();
-        if !self.told.is_due(what, whom, self.clock.mono_ms()) {
+        if !self.told.is_due((what, whom.to_owned()), self.clock.mono_ms()) {
             return;
         }
         self.alarm(what, who, group, addresses, detail);
@@ -153,7 +123,7 @@ impl Engine {
     }
 
     /// Every event leaves here.
-    fn publish(&self, group: GroupPath, body: impl FnOnce() -> EventBody) {
+    pub(super) fn publish(&self, group: GroupPath, body: impl FnOnce() -> EventBody) {
         if self.events.are_heard() {
             self.events.publish(EventNews { at: self.clock.now(), group, body: body() });
         }
@@ -162,24 +132,5 @@ impl Engine {
     /// Reads one agent's row.
     pub(super) async fn agent_row(&self, agent: &AgentId) -> Result<Option<AgentRow>, StoreError> {
         Ok(super::agents::rows(self.store.read(Query::Agent(agent.clone())).await?)?.into_iter().next())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_is_told_once_in_ten_minutes() {
-        let told = Told::default();
-        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", 0));
-        assert!(!told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", QUIET_MS - 1));
-        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.2", 1));
-        assert!(told.is_due(SecurityWhat::ClonedIdentity, "192.0.2.1", 1));
-        assert!(told.is_due(SecurityWhat::WrongSecrets, "192.0.2.1", QUIET_MS));
-        for n in 0..2 * TOLD_MAX {
-            told.is_due(SecurityWhat::WrongSecrets, &format!("{n}"), QUIET_MS);
-        }
-        assert!(told.last_ms.lock().len() <= TOLD_MAX);
     }
 }

@@ -89,6 +89,7 @@ impl Engine {
         while self.record_one(Transition::Sweep { max: SWEEP_MAX }).await? == Verdict::More {}
         if self.write_failed.swap(false, Ordering::Relaxed) {
             self.registry.inboxes_changed();
+            self.power_look_again();
         }
         Ok(())
     }
@@ -107,7 +108,11 @@ impl Engine {
     pub(super) fn tell(&self, changes: &[Change]) {
         for change in changes {
             self.follow(change);
-            self.command_event(&change.kind, &change.by, &change.group, &change.news);
+            let present = match &change.news {
+                News::Agent(update) => self.registry.group_of(&update.outcome.agent),
+                News::Group(_) => None,
+            };
+            self.change_event(change, present.as_ref().unwrap_or(&change.group));
         }
     }
 
@@ -115,16 +120,33 @@ impl Engine {
     pub(super) fn tell_at(&self, changes: &[Change], group: &GroupPath) {
         for change in changes {
             self.follow(change);
-            self.command_event_at(&change.kind, &change.by, group.clone(), &change.news);
+            self.change_event(change, group);
         }
     }
 
-    fn follow(&self, Change { news, .. }: &Change) {
+    /// Tells of a change in a group: as an event of the command, and of each step of switching an endpoint on.
+    fn change_event(&self, change: &Change, group: &GroupPath) {
+        let Change { by, kind, news, .. } = change;
+        let (evidence, is_step) = match news {
+            News::Agent(update) => (update.evidence.as_deref(), update.step_on_the_way().is_some()),
+            News::Group(_) => (None, false),
+        };
+        if let (News::Agent(update), Some(step)) = (news, evidence) {
+            self.power_event(change, group.clone(), update, step);
+        }
+        if !is_step {
+            self.command_event_at(kind, by, group.clone(), news);
+        }
+    }
+
+    fn follow(&self, Change { kind, news, .. }: &Change) {
         self.metrics.count_news(news);
         self.followers.tell(news);
         match news {
-            News::Agent(Update { id, outcome, .. }) => {
+            News::Agent(update) => {
+                let Update { id, outcome, .. } = update;
                 tracing::debug!(command = %id, agent = %outcome.agent, state = %outcome.state);
+                self.power_told(kind, update);
             }
             News::Group(update) => {
                 tracing::debug!(command = %update.id, group = %update.group, state = %update.state);

@@ -7,6 +7,7 @@ impl Engine {
     pub fn measure(&self) -> Result<String, std::fmt::Error> {
         let metrics = &self.metrics;
         metrics.agents_connected.set(i64::try_from(self.registry.agents_connected()).unwrap_or(i64::MAX));
+        metrics.power_attempts.set(i64::try_from(self.power_attempts()).unwrap_or(i64::MAX));
         let sources = self.throttle.lock().sources(self.clock.mono_ms());
         metrics.throttled_sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
         metrics.encode()

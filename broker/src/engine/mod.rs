@@ -15,6 +15,8 @@ mod groups;
 mod history;
 mod measure;
 mod operators;
+mod power;
+mod quiet;
 mod rights;
 mod secrets;
 #[cfg(test)]
@@ -25,13 +27,18 @@ mod tokens;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use events::Told;
+use events::TOLD_MAX;
 use followers::Followers;
 use parking_lot::Mutex;
+use power::Power;
+use quiet::Quiet;
 use rights::Rights;
 use wakemq_core::Throttle;
+use wakemq_protocol::SecurityWhat;
+use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
 
 use crate::clock::Clock;
+use crate::config::Wol;
 use crate::metrics::Metrics;
 use crate::registry::{Mailbox, Registry};
 use crate::store::Store;
@@ -43,6 +50,8 @@ pub use commands::Reply;
 pub use error::EngineError;
 pub use events::{Events, NoEvents};
 pub use operators::create_operator;
+pub use power::ATTEMPTS_MAX;
+pub(crate) use power::PowerQueue;
 pub use rights::{Caller, Operator};
 pub use throttle::Answer;
 
@@ -57,7 +66,7 @@ pub struct Engine {
     /// Whoever carries events to operators.
     events: Arc<dyn Events>,
     /// Of whom `security` events told lately.
-    told: Told,
+    told: Quiet<(SecurityWhat, String)>,
     /// Held while an agent's presence is changed and told, so that it is told in the order of the changes.
     presence: Mutex<()>,
     followers: Followers,
@@ -73,6 +82,7 @@ pub struct Engine {
     /// Counts revocations, moves and changes of rights, so that a connection that was authenticated before one and
     /// arrives after it is noticed.
     revocations: AtomicU64,
+    power: Power,
 }
 
 impl Engine {
@@ -85,6 +95,7 @@ impl Engine {
         events: Arc<dyn Events>,
     ) -> Self {
         Self {
+            power: Power::new(&Wol::default(), RETURN_DEFAULT_SECS, &clock),
             followers: Followers::new(store.clone(), clock.clone()),
             store,
             clock,
@@ -93,7 +104,7 @@ impl Engine {
             metrics,
             throttle: Mutex::default(),
             events,
-            told: Told::default(),
+            told: Quiet::new(TOLD_MAX),
             presence: Mutex::default(),
             rights: Rights::default(),
             rights_order: tokio::sync::Mutex::default(),
@@ -101,6 +112,13 @@ impl Engine {
             write_failed: AtomicBool::new(false),
             revocations: AtomicU64::new(0),
         }
+    }
+
+    /// Sets what the broker may send itself, and within how many seconds agents come back after a restart.
+    #[must_use]
+    pub fn with_power(mut self, wol: &Wol, return_secs: u32) -> Self {
+        self.power = Power::new(wol, return_secs, &self.clock);
+        self
     }
 
     /// Returns the live connections.

@@ -26,7 +26,8 @@ pub(super) fn new_command_id(now: Timestamp) -> Result<CommandId, EngineError> {
     Ok(CommandId::from_parts(u64::try_from(now.unix_ms()).unwrap_or(0), &random()?))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+/// Returns random bytes of the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| EngineError::Random)?;
     Ok(bytes)

@@ -24,7 +24,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{delete, get, patch, post};
-use handlers::{agents, audit, commands, groups, operators, system, tokens};
+use handlers::{agents, audit, commands, groups, operators, power, system, tokens};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -160,6 +160,8 @@ fn router(shared: Shared, serves: Serves) -> Router {
         .route("/v1/agents/import", agent().post(import::import))
         .route("/v1/agents/{agent}", agent())
         .route("/v1/agents/{agent}/move", post(agents::relocate))
+        .route("/v1/agents/{agent}/power", get(power::explain))
+        .route("/v1/wol", post(power::wol))
         .route("/v1/groups", get(groups::list).post(groups::create))
         .route("/v1/groups/rename", post(groups::rename))
         .route("/v1/groups/remove", post(groups::remove))

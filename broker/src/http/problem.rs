@@ -33,6 +33,7 @@ pub(super) enum Kind {
     InUse,
     LastAdmin,
     IdConflict,
+    NotConnected,
     TokenExpired,
     TokenUsedUp,
     TooLarge,
@@ -68,6 +69,7 @@ impl Kind {
                 (StatusCode::CONFLICT, "last-admin", "Nobody could administer the broker any more")
             }
             Self::IdConflict => (StatusCode::CONFLICT, "id-conflict", "The id stands for another command"),
+            Self::NotConnected => (StatusCode::CONFLICT, "not-connected", "The agent is not connected"),
             Self::TokenExpired => (StatusCode::GONE, "token-expired", "The enrolment token has expired"),
             Self::TokenUsedUp => (StatusCode::GONE, "token-used-up", "The enrolment token is used up"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
@@ -125,6 +127,7 @@ impl From<EngineError> for Refusal {
             EngineError::InUse { .. } => Kind::InUse,
             EngineError::LastAdmin(_) => Kind::LastAdmin,
             EngineError::IdConflict(_) => Kind::IdConflict,
+            EngineError::NotConnected(_) => Kind::NotConnected,
             EngineError::Full(_) => Kind::Quota,
             EngineError::TokenUnknown => Kind::TokenUnknown,
             EngineError::TokenExpired => Kind::TokenExpired,

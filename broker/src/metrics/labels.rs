@@ -191,6 +191,26 @@ label! {
 }
 
 label! {
+    /// How an attempt to switch an endpoint on ended.
+    PowerVerdict("verdict") {
+        /// The endpoint is up.
+        Done = "done",
+        /// No MAC of it is known that can wake it.
+        NoMac = "no_mac",
+        /// Nobody could send for it.
+        NoRelay = "no_relay",
+        /// Somebody sent or was asked to, and it did not come up.
+        NotUp = "did_not_come_up",
+        /// It had been up all along.
+        WasRunning = "was_running",
+        /// The operator may not switch it on any more.
+        NotAllowed = "not_allowed",
+        /// The command was taken back, or its agent revoked.
+        Cancelled = "cancelled",
+    }
+}
+
+label! {
     /// Why an event did not get onto the bus.
     Dropped("reason") {
         /// The queue in front of the bus was full.
@@ -356,6 +376,7 @@ mod tests {
         check::<PublishRefused>();
         check::<SubmissionRefused>();
         check::<ReceiptFate>();
+        check::<PowerVerdict>();
         check::<Dropped>();
         check::<GroupChange>();
         check::<StatusClass>();

@@ -18,8 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use wakemq_protocol::{CommandState, News};
 
 pub use labels::{
-    Admitted, Connection, Dropped, Ended, GroupChange, Label, PublishRefused, ReceiptFate, Refused,
-    StatusClass, SubmissionRefused, WrongSecret,
+    Admitted, Connection, Dropped, Ended, GroupChange, Label, PowerVerdict, PublishRefused, ReceiptFate,
+    Refused, StatusClass, SubmissionRefused, WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -57,6 +57,14 @@ pub struct Metrics {
     pub submissions_refused: Counters<SubmissionRefused>,
     /// Receipts of agents.
     pub receipts: Counters<ReceiptFate>,
+    /// Attempts to switch an endpoint on that run; set at each look.
+    pub power_attempts: Gauge,
+    /// How attempts to switch an endpoint on ended.
+    pub power_verdicts: Counters<PowerVerdict>,
+    /// How often an agent was asked to send magic packets.
+    pub relays_asked: Counter,
+    /// Magic packets that the broker has sent itself.
+    pub wol_packets: Counter,
     /// Events that were given to the bus.
     pub events_published: Counter,
     /// Events that did not get onto the bus.
@@ -133,6 +141,10 @@ impl Metrics {
                 "Commands that the engine did not accept, over MQTT or HTTP",
             ),
             receipts: Counters::new(r, "receipts", "Receipts of agents"),
+            power_attempts: gauge(r, "power_attempts", "Attempts to switch an endpoint on that run"),
+            power_verdicts: Counters::new(r, "power_verdicts", "How attempts to switch an endpoint on ended"),
+            relays_asked: counter(r, "relays_asked", "How often an agent was asked to send magic packets"),
+            wol_packets: counter(r, "wol_packets", "Magic packets that the broker has sent itself"),
             events_published: counter(r, "events_published", "Events that were given to the bus"),
             events_dropped: Counters::new(r, "events_dropped", "Events that did not get onto the bus"),
             operator_events_lost: counter(
@@ -169,6 +181,8 @@ impl Metrics {
         match news {
             // A late receipt is told, and changes no state.
             News::Agent(update) if update.outcome.late.is_some() => {}
+            // Nor does a step on the way.
+            News::Agent(update) if update.step_on_the_way().is_some() => {}
             News::Agent(update) => {
                 self.command_changes.of(update.outcome.state).inc();
             }

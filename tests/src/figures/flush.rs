@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use wakemq_broker::clock::Clock;
+use wakemq_broker::config::Wol;
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
 use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, OPERATOR, Plan, STORE};
@@ -112,6 +113,7 @@ impl SlowBroker {
             clock,
             advertise: Advertise { endpoints: vec![address.to_string()], ca: None },
             limits: Limits::default(),
+            wol: Wol::default(),
             metrics: Arc::default(),
         })
         .await?;

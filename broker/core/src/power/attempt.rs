@@ -217,6 +217,19 @@ impl PowerAttempt {
         }
     }
 
+    /// Takes that the operator may not have anybody send for the endpoint any more, and why: where nothing was sent
+    /// yet, that ends the attempt.
+    pub fn handle_forbidden(&mut self, detail: String, now_ms: u64) {
+        if self.phase != Phase::Sending || !self.rounds.is_finding() {
+            return;
+        }
+        self.rounds.choose(Vec::new());
+        self.note(PowerWhat::NoRelay { detail: detail.clone() }, now_ms);
+        if self.first_ms.is_none() && self.tell_until_ms.is_none() {
+            self.end(CommandState::Failed, &detail);
+        }
+    }
+
     /// Takes what the broker sent to where, and what went wrong, a line for each.
     pub fn handle_broker_sent(&mut self, destinations: Vec<String>, errors: Vec<String>) {
         let Some(asked_ms) = self.broker_asked_ms.take() else { return };

@@ -255,3 +255,21 @@ fn a_short_timeout_leaves_no_time_for_more_rounds() {
     let text = "did not come up within 20 s; a was asked to send, but none says that it did";
     assert_eq!(attempt.end(), (Failed, text.to_owned()));
 }
+
+#[test]
+fn a_right_that_was_taken_away_asks_nobody_and_ends_only_what_was_not_sent() {
+    let mut attempt = Attempt::start(sleeper(false), settings());
+    assert_eq!(attempt.actions(), [PowerAction::FindRelays]);
+    attempt.machine.handle_forbidden("no right".into(), T0 + 10);
+    assert_eq!(attempt.end(), (Failed, "no right".to_owned()));
+    assert_eq!((attempt.steps(), attempt.asked.len()), (vec!["no_relay".to_owned()], 0));
+
+    let mut attempt = asked_two();
+    attempt.told("a", Expired, T0 + 10);
+    assert_eq!(attempt.actions(), [PowerAction::FindRelays]);
+    attempt.machine.handle_forbidden("no right".into(), T0 + 20);
+    attempt.machine.handle_candidates(crate::fixture::neighbours(&["c"]), T0 + 30);
+    assert_eq!(attempt.actions(), [], "it may come up by what was sent");
+    attempt.machine.handle_heard(&heard(T0 + 20_000, Some(5)), T0 + 20_100);
+    assert_eq!(attempt.end().0, Done);
+}

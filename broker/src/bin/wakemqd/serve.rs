@@ -85,6 +85,7 @@ impl Service {
             clock,
             advertise: Advertise { endpoints, ca },
             limits: limits(&config.limits, max_connections),
+            wol: config.wol.clone(),
             metrics,
         })
         .await

@@ -3,6 +3,7 @@
 mod commands;
 mod events;
 mod groups;
+mod power;
 mod rights;
 
 use std::net::SocketAddr;
