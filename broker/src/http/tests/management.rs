@@ -8,7 +8,7 @@ fn ask(method: Method, path: &str, secret: &Secret, body: Value) -> Request<Body
     request(method, path, Some(secret), Some(&body))
 }
 
-fn post(path: &str, secret: &Secret, body: Value) -> Request<Body> {
+pub(super) fn post(path: &str, secret: &Secret, body: Value) -> Request<Body> {
     ask(Method::POST, path, secret, body)
 }
 

@@ -17,9 +17,11 @@ use wakemq_protocol::{AgentId, CommandId, Secret, SecretHash, Timestamp};
 mod connections;
 mod golden;
 mod management;
+mod power;
 
 use super::*;
 use crate::clock::{Clock, Source};
+use crate::config::Wol;
 use crate::engine::{Advertise, Caller, NoEvents, create_operator};
 use crate::store::{
     self, Admin, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand, Outcomes,
@@ -92,6 +94,11 @@ const COMMAND: &str = "0197c1b2-0000-7000-8000-000000000001";
 
 impl Fixture {
     async fn new() -> Self {
+        Self::sending(&Wol::default()).await
+    }
+
+    /// Has a broker that is configured to send packets itself.
+    async fn sending(wol: &Wol) -> Self {
         let time = Arc::new(ByHand::default());
         let (store, clock) = (store::memory(), Clock::with_source(time.clone()));
         let operator = async |name: &str, role, scope: &str| {
@@ -105,6 +112,7 @@ impl Fixture {
         let ca = Some("-----BEGIN CERTIFICATE-----\n".to_owned());
         let advertise = Advertise { endpoints, ca };
         let engine = Engine::new(store, clock, advertise, Arc::default(), Arc::new(NoEvents));
+        let engine = engine.with_power(wol, 60);
         engine.load_rights().await.unwrap();
         let engine = Arc::new(engine);
         let draining = watch::Sender::new(false);
