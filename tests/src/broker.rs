@@ -42,9 +42,14 @@ pub struct BrokerProcess {
 impl BrokerProcess {
     /// Makes a data directory and starts a broker on it.
     pub async fn start() -> Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Does the same with more of a configuration.
+    pub async fn start_with(config: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let data = dir.path().join("data");
-        init(&data).await?;
+        init_for(&data, "127.0.0.1", config).await?;
         Self { _dir: Some(dir), ..Self::start_on(&data).await? }.with_endpoints()
     }
 

@@ -15,7 +15,7 @@ fn demo(files: &Path) -> Result<Process> {
 }
 
 #[tokio::test]
-async fn it_wakes_three_agents_and_cleans_up() -> Result<()> {
+async fn it_wakes_three_agents_switches_one_on_and_cleans_up() -> Result<()> {
     let files = tempfile::tempdir()?;
     let mut demo = demo(files.path())?;
     let status = demo.wait_exit().await?;
@@ -28,6 +28,9 @@ async fn it_wakes_three_agents_and_cleans_up() -> Result<()> {
         "was told: 3 done",
         "presence  paris/office: office-2 went away",
         "command   paris/office: wake of office-2 done",
+        "2 awake agents may send for it: laptop-3 (wired) and office-1 (wired).",
+        "office-2   is asleep; its adapter got a packet of 102 bytes",
+        "office-2: done: booted ",
         "laptop-3   was woken",
         "nothing was lost",
     ] {

@@ -1,24 +1,30 @@
 //! `cargo demo`: real agents woken over real TLS, alone and as a group, also across a SIGKILL of the broker, on a
-//! timeline; and the events as an operator sees them.
+//! timeline; one that is off, switched on by its neighbours; and the events as an operator sees them.
 
-use std::fmt::Display;
-use std::io::Write as _;
+mod power;
+mod timeline;
+
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::process::Command;
 use wakemq_protocol::http::TokenRequest;
 use wakemq_protocol::{AgentId, Counts, GroupPath, Kind, News, Submission};
 use wakemq_publisher::{Publisher, Submitted, Verdict, Wanted};
 use wakemq_tests::agents::{AgentProcess, Home};
 use wakemq_tests::broker::BrokerProcess;
-use wakemq_tests::process::{Process, Stream};
+use wakemq_tests::process::Process;
 use wakemq_tests::programs::Programs;
 use wakemq_tests::wait::{LIMIT, within};
 
+use power::{Lan, Machine};
+use timeline::Timeline;
+
 const NAMES: [&str; 3] = ["office-1", "office-2", "laptop-3"];
 const GROUP: &str = "paris/office";
+/// Since when the machines run, as their agents tell, until one is switched on.
+const LONG_AGO_SECS: u64 = 86_400;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,90 +46,58 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Room for the longest name.
-const WHO: usize = 10;
-/// Room for what is told, before the measured time.
-const WHAT: usize = 62;
-
-/// Tells what happens, and when.
-struct Timeline {
-    began: Instant,
-}
-
-impl Timeline {
-    fn new() -> Self {
-        Self { began: Instant::now() }
-    }
-
-    /// Tells a step.
-    fn tell(&self, who: &str, what: impl Display) -> Result<()> {
-        self.line(who, &what.to_string(), None)
-    }
-
-    /// Tells a step and how long it took.
-    fn measured(&self, who: &str, what: impl Display, took: Duration) -> Result<()> {
-        self.line(who, &what.to_string(), Some(took))
-    }
-
-    fn line(&self, who: &str, what: &str, took: Option<Duration>) -> Result<()> {
-        let at = self.began.elapsed().as_secs_f64();
-        let took = took.map(|took| format!("{:>9.1} ms", took.as_secs_f64() * 1000.0)).unwrap_or_default();
-        let line = format!("{at:7.3} s  {who:<WHO$} {what:<WHAT$}{took}");
-        writeln!(std::io::stdout(), "{}", line.trim_end()).context("standard output")
-    }
-}
-
 async fn demo() -> Result<()> {
     eprintln!("building wakemqd, wakemq-agent and wakemq …");
     tokio::task::spawn_blocking(Programs::get).await??;
     let line = Timeline::new();
 
     let began = Instant::now();
-    let mut broker = BrokerProcess::start().await?;
+    let lan = Lan::new().await?;
+    let mut broker = BrokerProcess::start_with(&lan.config()?).await?;
     line.measured(
         "broker",
         format!("made its CA and its store, and listens on {}", broker.address()),
         began.elapsed(),
     )?;
     let agents = enrol(&line, &broker).await?;
-    let [(_, first), (second_home, mut second), (third_home, mut third)] = agents;
+    let [(_, first), (second_machine, mut second), (third_machine, mut third)] = agents;
     let publisher = broker.publisher().await?;
 
     wake_connected(&line, &publisher).await?;
 
     let watch = watch(&broker).await?;
     line.tell("operator", format!("runs `wakemq watch --group {GROUP}`, for later"))?;
-    second.process().terminate()?;
-    second.process().wait_exit().await?;
-    line.tell(NAMES[1], "is off (SIGTERM)")?;
-    let _second = wake_group(&line, &publisher, [&first, &third], &second_home).await?;
+    switch_off(&line, &mut second).await?;
+    let mut second = wake_group(&line, &publisher, [&first, &third], &second_machine).await?;
     tell_events(&line, &watch).await?;
     drop(watch);
 
-    third.process().terminate()?;
-    third.process().wait_exit().await?;
-    line.tell(NAMES[2], "is off (SIGTERM)")?;
-    let _third = wake_across_kill(&line, &mut broker, &third_home).await?;
+    switch_off(&line, &mut second).await?;
+    let _second = power::switch_on(&line, &broker, &lan, &second_machine).await?;
+
+    switch_off(&line, &mut third).await?;
+    let _third = wake_across_kill(&line, &mut broker, &third_machine).await?;
 
     publisher.close().await;
     line.tell("", "every wake was handled; nothing was lost")
 }
 
 /// Enrols three agents by one token, and runs them.
-async fn enrol(line: &Timeline, broker: &BrokerProcess) -> Result<[(Home, AgentProcess); 3]> {
+async fn enrol(line: &Timeline, broker: &BrokerProcess) -> Result<[(Machine, AgentProcess); 3]> {
     let request = TokenRequest { group: GROUP.parse()?, uses: 3, expires_in: 3600 };
     let token = within("a token", broker.management()?.create_token(&request)).await??.token;
     line.tell("operator", format!("made an enrolment token for three agents of {GROUP}"))?;
     let mut agents = Vec::new();
-    for name in NAMES {
+    for (number, name) in (1..).zip(NAMES) {
         let began = Instant::now();
         let home = Home::enrol(broker, name, &token).await?;
         line.measured(name, "is enrolled, with a secret that it made itself", began.elapsed())?;
         let began = Instant::now();
-        let agent = home.run(None)?;
+        let machine = Machine::new(home, number);
+        let agent = machine.run("demo-1", LONG_AGO_SECS)?;
         agent.connected().await?;
         line.measured(name, "started, connected over TLS and subscribed", began.elapsed())?;
-        agents.push((home, agent));
+        agents.push((machine, agent));
     }
     agents.try_into().map_err(|_| anyhow::anyhow!("not three agents"))
 }
@@ -144,7 +118,7 @@ async fn wake_group(
     line: &Timeline,
     publisher: &Publisher,
     here: [&AgentProcess; 2],
-    home: &Home,
+    machine: &Machine,
 ) -> Result<AgentProcess> {
     let group: GroupPath = GROUP.parse()?;
     line.tell("operator", format!("wakes the whole of {group} with one command"))?;
@@ -159,12 +133,19 @@ async fn wake_group(
     until_counts(&mut command, |counts| counts.done == 2 && counts.queued == 1).await?;
     line.tell("operator", "was told: 2 done, 1 queued")?;
     let began = Instant::now();
-    let agent = home.run(None)?;
+    let agent = machine.run("demo-1", LONG_AGO_SECS)?;
     agent.wait_line(&command.id().to_string()).await?;
     line.measured(NAMES[1], "is back and was woken, counted from its start", began.elapsed())?;
     until_counts(&mut command, |counts| counts.done == 3).await?;
     line.tell("operator", "was told: 3 done")?;
     Ok(agent)
+}
+
+/// Ends an agent in order, as a machine does that is shut down.
+async fn switch_off(line: &Timeline, agent: &mut AgentProcess) -> Result<()> {
+    agent.process().terminate()?;
+    agent.process().wait_exit().await?;
+    line.tell(agent.id().as_str(), "is off (SIGTERM)")
 }
 
 /// Runs `wakemq watch`.
@@ -182,13 +163,14 @@ async fn tell_events(line: &Timeline, watch: &Process) -> Result<()> {
     let last = format!("{} done", NAMES[1]);
     watch.wait_line("the last event", |line| line.text.contains(&last).then_some(())).await?;
     line.tell("operator", "saw meanwhile:")?;
-    for event in watch.lines().iter().filter(|line| line.stream == Stream::Out) {
-        writeln!(std::io::stdout(), "    {}", event.text).context("standard output")?;
-    }
-    Ok(())
+    line.show(watch)
 }
 
-async fn wake_across_kill(line: &Timeline, broker: &mut BrokerProcess, home: &Home) -> Result<AgentProcess> {
+async fn wake_across_kill(
+    line: &Timeline,
+    broker: &mut BrokerProcess,
+    machine: &Machine,
+) -> Result<AgentProcess> {
     let publisher = broker.publisher().await?;
     let mut command = submit(&publisher, NAMES[2]).await?;
     let accepted = Instant::now();
@@ -202,7 +184,7 @@ async fn wake_across_kill(line: &Timeline, broker: &mut BrokerProcess, home: &Ho
     broker.restart().await?;
     line.measured("broker", "is back on the same store", began.elapsed())?;
     let began = Instant::now();
-    let agent = home.run(None)?;
+    let agent = machine.run("demo-1", LONG_AGO_SECS)?;
     agent.wait_line(&command.id().to_string()).await?;
     line.measured(NAMES[2], "was woken, counted from its start", began.elapsed())?;
     until(&mut command, Wanted::Done).await?;
