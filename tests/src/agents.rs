@@ -92,9 +92,14 @@ impl Home {
 
     /// Starts the agent within this program.
     pub fn connect(&self) -> Result<Agent> {
+        self.connect_with(|options| options)
+    }
+
+    /// Does the same with other options.
+    pub fn connect_with(&self, options: impl FnOnce(AgentOptions) -> AgentOptions) -> Result<Agent> {
         let state = StateDir::open(&self.state())?;
         let identity = state.identity()?;
-        Ok(Agent::connect(identity, AgentOptions::new(state))?)
+        Ok(Agent::connect(identity, options(AgentOptions::new(state)))?)
     }
 
     /// Starts the agent within this program, and waits until it can be woken.

@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod figures;
 pub mod in_process;
 pub mod kill;
+pub mod machine;
 pub mod medium;
 pub mod operator;
 pub mod process;

@@ -10,6 +10,7 @@ mod groups;
 mod identities;
 mod metrics;
 mod operators;
+mod power;
 mod proxies;
 mod restarts;
 mod rights;
