@@ -2,6 +2,7 @@
 
 mod attempts;
 mod endings;
+mod failing;
 mod warnings;
 mod wol;
 
@@ -81,8 +82,12 @@ impl Site {
 
     /// The same with what the broker is configured to send itself.
     async fn sending(agents: &[&str], wol: &Wol) -> Self {
+        Self::on(store::memory(), agents, wol).await
+    }
+
+    /// The same on a store of the test's own.
+    async fn on(store: Arc<dyn Store>, agents: &[&str], wol: &Wol) -> Self {
         let began = tokio::time::Instant::now();
-        let store = store::memory();
         let bench = Self::engine(&store, began, wol).await;
         for (name, role, scope) in
             [("admin", Role::Admin, ""), ("paris", Role::Operator, "a/paris"), ("viewer", Role::Viewer, "")]
