@@ -15,7 +15,6 @@ use super::desk::{Desk, Ending, Input, Line};
 use super::ms;
 use super::order::Order;
 use super::patient::Patient;
-use crate::engine::secrets::random;
 use crate::engine::{Engine, Operator};
 use crate::metrics::PowerVerdict;
 use crate::store::{Actor, AgentRow, CommandRow, Epoch, Status, Transition, Verdict};
@@ -103,11 +102,7 @@ impl Carrier {
             self.count(PowerVerdict::Cancelled);
             return None;
         }
-        let random = random()
-            .inspect_err(|error| {
-                tracing::error!(agent = %self.agent, %error, "an endpoint cannot be switched on");
-            })
-            .ok()?;
+        let random = self.store.random().await;
         let facts = self.store.agent().await?.facts.unwrap_or_default();
         let sleeper = Sleeper {
             agent: self.agent.clone(),

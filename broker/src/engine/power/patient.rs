@@ -1,5 +1,6 @@
-//! The store, as an attempt has it: what it cannot do is tried again each second until it can.
+//! The store, and random bytes, as an attempt has them: what fails is tried again each second until it does not.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath};
 
 use super::order::Order;
 use crate::engine::delivery::NODE;
+use crate::engine::secrets::random;
 use crate::engine::{Engine, EngineError};
 use crate::store::{
-    AgentRow, Claim, CommandRow, Epoch, InboxPage, Lane, Outcomes, StoreError, StoreFuture, Transition,
-    Verdict,
+    AgentRow, Claim, CommandRow, Epoch, InboxPage, Lane, Outcomes, StoreFuture, Transition, Verdict,
 };
 
 /// How long after a failure the same is tried again.
@@ -89,6 +90,17 @@ impl Patient {
         }
     }
 
+    /// Draws random bytes.
+    pub(super) async fn random<const N: usize>(&self) -> [u8; N] {
+        let mut failing = false;
+        loop {
+            match random() {
+                Ok(bytes) => return bytes,
+                Err(error) => self.wait(&mut failing, &error).await,
+            }
+        }
+    }
+
     async fn persist<'a, T>(&self, mut ask: impl FnMut() -> StoreFuture<'a, T>) -> T {
         let mut failing = false;
         loop {
@@ -99,9 +111,9 @@ impl Patient {
         }
     }
 
-    async fn wait(&self, failing: &mut bool, error: &StoreError) {
+    async fn wait(&self, failing: &mut bool, error: &(dyn Error + Sync)) {
         if !std::mem::replace(failing, true) {
-            tracing::warn!(agent = %self.agent, %error, "switching an endpoint on has to wait for the store");
+            tracing::warn!(agent = %self.agent, %error, "switching an endpoint on has to wait");
         }
         tokio::time::sleep(RETRY).await;
     }
