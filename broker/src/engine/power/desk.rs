@@ -239,3 +239,132 @@ fn leave(inputs: &mpsc::Sender<Input>, input: Input) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use wakemq_protocol::{Receipt, ReceiptState, Timestamp};
+
+    use super::*;
+
+    fn agent(name: &str) -> AgentId {
+        name.parse().unwrap()
+    }
+
+    fn id(number: u64) -> CommandId {
+        CommandId::from_parts(number, &[7; 10])
+    }
+
+    fn outcome(state: CommandState) -> Outcome {
+        Outcome {
+            agent: agent("a"),
+            state,
+            at: Timestamp::from_unix_ms(0),
+            detail: None,
+            superseded_by: None,
+            cancel_requested: false,
+            late: None,
+        }
+    }
+
+    fn heard_at(connected_ms: u64) -> Heard {
+        Heard { connected_ms, boot_id: None, resume_id: None, since_boot: None, since_resume: None }
+    }
+
+    #[test]
+    fn an_agent_has_one_place_and_what_comes_meanwhile_is_looked_at_afterwards() {
+        let desk = Desk::default();
+        let line = desk.open(&agent("a"), 0).unwrap();
+        assert!(desk.open(&agent("A"), 0).is_none(), "one id");
+        desk.poke(&agent("a"));
+        assert_eq!(desk.take_poked(), None);
+        desk.close(&line.agent);
+        assert_eq!(desk.take_poked(), Some(agent("a")));
+        desk.close(&agent("a"));
+        assert_eq!((desk.take_poked(), desk.running()), (None, 0));
+    }
+
+    #[test]
+    fn more_than_can_be_remembered_is_looked_for() {
+        let desk = Desk::default();
+        for number in 0..POKED_MAX {
+            desk.poke(&agent(&format!("a{number}")));
+        }
+        assert!(!desk.take_scan());
+        desk.poke(&agent("b"));
+        assert!(desk.take_scan() && !desk.take_scan());
+        assert_eq!(std::iter::from_fn(|| desk.take_poked()).count(), POKED_MAX);
+    }
+
+    #[test]
+    fn what_became_of_an_order_is_told_to_who_gave_it_a_late_word_too() {
+        let desk = Desk::default();
+        let mut line = desk.open(&agent("pc"), 0).unwrap();
+        desk.expect(&line, id(1));
+        desk.errand_told(id(2), &outcome(CommandState::Acknowledged));
+        desk.errand_told(id(1), &outcome(CommandState::Expired));
+        let receipt = Receipt { id: id(1), state: ReceiptState::Done, detail: Some("sent".into()) };
+        desk.errand_told(id(1), &Outcome { late: Some(receipt), ..outcome(CommandState::Expired) });
+        desk.forget([id(1)]);
+        desk.errand_told(id(1), &outcome(CommandState::Done));
+        let mut told = Vec::new();
+        while let Ok(input) = line.inputs.try_recv() {
+            let Input::Told { command, state, detail } = input else { panic!("{input:?}") };
+            assert_eq!(command, id(1));
+            told.push((state, detail));
+        }
+        assert_eq!(told, [(CommandState::Expired, None), (CommandState::Done, Some("sent".into()))]);
+    }
+
+    #[test]
+    fn facts_are_dated_by_the_connect_of_their_own_connection() {
+        let desk = Desk::default();
+        let connection = |number| ConnectionId(NonZeroU64::new(number).unwrap());
+        desk.heard(&agent("pc"), connection(1), 5, heard_at);
+        let mut line = desk.open(&agent("pc"), 100).unwrap();
+        desk.connected(&agent("pc"), connection(2), 500);
+        for (number, at_ms) in [(1, 510), (2, 520)] {
+            desk.heard(&agent("pc"), connection(number), at_ms, heard_at);
+        }
+        let mut told = Vec::new();
+        while let Ok(Input::Heard(heard, at_ms)) = line.inputs.try_recv() {
+            told.push((heard.connected_ms, at_ms));
+        }
+        assert_eq!(told, [(100, 510), (500, 520)]);
+    }
+
+    #[test]
+    fn only_the_command_that_is_carried_ends_its_attempt() {
+        let desk = Desk::default();
+        let mut line = desk.open(&agent("a"), 0).unwrap();
+        let mut told = || {
+            let changed = line.ending.has_changed().unwrap();
+            changed.then(|| *line.ending.borrow_and_update()).flatten()
+        };
+        let asked = Outcome { cancel_requested: true, ..outcome(CommandState::Sent) };
+        desk.changed(id(1), &asked);
+        assert_eq!(told(), None);
+        desk.carry(&agent("a"), Some(id(1)));
+        desk.changed(id(2), &asked);
+        desk.changed(id(1), &outcome(CommandState::Sent));
+        assert_eq!(told(), None);
+        desk.changed(id(1), &asked);
+        assert_eq!(told(), Some(Ending::Cancelled));
+        desk.changed(id(1), &outcome(CommandState::Cancelled));
+        assert_eq!(told(), Some(Ending::Over));
+        desk.carry(&agent("a"), Some(id(2)));
+        assert_eq!(told(), None, "what was told of the former one is over");
+    }
+
+    #[test]
+    fn who_does_not_keep_up_holds_nobody_up() {
+        let desk = Desk::default();
+        let mut line = desk.open(&agent("pc"), 0).unwrap();
+        desk.expect(&line, id(1));
+        for _ in 0..2 * INPUTS_MAX {
+            desk.errand_told(id(1), &outcome(CommandState::Acknowledged));
+        }
+        assert_eq!(std::iter::from_fn(|| line.inputs.try_recv().ok()).count(), INPUTS_MAX);
+    }
+}

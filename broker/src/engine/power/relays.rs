@@ -13,6 +13,9 @@ use wakemq_protocol::{AgentId, Medium};
 
 use crate::registry::ConnectionId;
 
+/// On how many subnets of an endpoint relays are looked for at most: an agent may tell of any number.
+const SUBNETS_MAX: usize = 16;
+
 /// The awake relays of this process.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
@@ -111,7 +114,7 @@ impl Relays {
     ) -> Vec<AgentId> {
         let index = self.index.lock();
         let mut near: Vec<AgentId> = Vec::new();
-        for subnet in subnets.iter().filter_map(|key| index.subnets.get(&key.id())) {
+        for subnet in subnets.iter().filter_map(|key| index.subnets.get(&key.id())).take(SUBNETS_MAX) {
             let relays = subnet.relays.iter().map(|(_, agent)| agent);
             let found: Vec<_> = relays.filter(|agent| fits(agent)).take(max).cloned().collect();
             near.extend(found.into_iter().filter(|agent| !near.contains(agent)).collect::<Vec<_>>());

@@ -139,6 +139,8 @@ async fn so_many_run_at_a_time_and_the_rest_waits_in_order() {
     for number in ATTEMPTS_MAX..ATTEMPTS_MAX + 3 {
         assert_eq!(it.state(number as u64).await, CommandState::Queued);
     }
+    let it = it.restart().await;
+    assert_eq!(it.bench.engine.power_attempts(), ATTEMPTS_MAX);
     // As one ends the next begins; these end at once, for want of a MAC.
     it.bench.engine.cancel(&caller("admin"), id(0)).await.unwrap();
     pass(1_000).await;
