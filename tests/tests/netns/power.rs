@@ -17,6 +17,12 @@ use crate::host::{Booted, Running};
 use crate::network::{Segment, mac_text};
 use crate::scene::Scene;
 
+/// A sleeper, and three that may send for it.
+const THREE_RELAYS: [(&str, Segment); 4] =
+    [("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-3", Segment::A)];
+/// A sleeper, two that may send for it, and one on another subnet.
+const TWO_RELAYS_AND_ONE_ELSEWHERE: [(&str, Segment); 4] =
+    [("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-b", Segment::B)];
 /// Short, for endpoints that never come.
 const TIMEOUT: &str = "[wol]\ntimeout_secs = 10\n";
 /// The sleeper is the first host.
@@ -151,11 +157,7 @@ fn check(heard: &[Datagram], payload: &[u8], relays: &[u8]) {
 
 #[tokio::test]
 async fn a_sleeper_is_switched_on_by_packets_on_its_own_wire_alone() -> Result<()> {
-    let scene = Scene::new(
-        TIMEOUT,
-        &[("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-b", Segment::B)],
-    )
-    .await?;
+    let scene = Scene::new(TIMEOUT, &TWO_RELAYS_AND_ONE_ELSEWHERE).await?;
     scene.asleep().await?;
     let _neighbours = scene.neighbours().await?;
     let wire = Capture::start(&scene.hosts[SLEEPER].namespace)?;
@@ -183,11 +185,7 @@ async fn a_sleeper_is_switched_on_by_packets_on_its_own_wire_alone() -> Result<(
 
 #[tokio::test]
 async fn a_relay_that_dies_is_replaced() -> Result<()> {
-    let scene = Scene::new(
-        TIMEOUT,
-        &[("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-3", Segment::A)],
-    )
-    .await?;
+    let scene = Scene::new(TIMEOUT, &THREE_RELAYS).await?;
     scene.asleep().await?;
     let mut neighbours = scene.neighbours().await?;
     let wire = Capture::start(&scene.hosts[SLEEPER].namespace)?;
@@ -212,11 +210,7 @@ async fn a_relay_that_dies_is_replaced() -> Result<()> {
 
 #[tokio::test]
 async fn a_sleeper_that_never_comes_has_failed_and_a_silent_relay_is_replaced() -> Result<()> {
-    let scene = Scene::new(
-        TIMEOUT,
-        &[("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-3", Segment::A)],
-    )
-    .await?;
+    let scene = Scene::new(TIMEOUT, &THREE_RELAYS).await?;
     scene.asleep().await?;
     let mut neighbours = scene.neighbours().await?;
     let wire = Capture::start(&scene.hosts[SLEEPER].namespace)?;
@@ -255,11 +249,7 @@ async fn an_endpoint_that_was_running_and_cut_off_was_not_switched_on() -> Resul
 
 #[tokio::test]
 async fn operators_are_warned_before_the_last_relay_goes() -> Result<()> {
-    let scene = Scene::new(
-        TIMEOUT,
-        &[("sleeper", Segment::A), ("relay-1", Segment::A), ("relay-2", Segment::A), ("relay-b", Segment::B)],
-    )
-    .await?;
+    let scene = Scene::new(TIMEOUT, &TWO_RELAYS_AND_ONE_ELSEWHERE).await?;
     scene.asleep().await?;
     let mut neighbours = scene.neighbours().await?.into_iter();
     let mut follower = Client::dial(scene.broker.address(), &scene.broker.ca_path()).await?;
