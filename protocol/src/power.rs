@@ -143,7 +143,7 @@ pub enum PowerNews {
         /// The same in words, with what to do.
         detail: String,
     },
-    /// The last awake relay of a subnet has gone.
+    /// The last awake relay of a subnet on which there were several has gone.
     NoRelayLeft {
         /// It.
         agent: AgentId,

@@ -34,6 +34,8 @@ struct Subnet {
     network: IpNet,
     /// By cable before by radio, then by id.
     relays: BTreeSet<(Medium, AgentId)>,
+    /// There were two at a time: where there never were, nobody has lost a neighbour.
+    was_shared: bool,
 }
 
 #[derive(Debug)]
@@ -62,9 +64,10 @@ impl Relays {
         let mut index = self.index.lock();
         let former = index.relays.remove(&place.agent);
         for (key, medium) in &subnets {
-            let new = || Subnet { network: key.network(), relays: BTreeSet::new() };
+            let new = || Subnet { network: key.network(), relays: BTreeSet::new(), was_shared: false };
             let subnet = index.subnets.entry(key.id()).or_insert_with(new);
             subnet.relays.insert((*medium, place.agent.clone()));
+            subnet.was_shared |= subnet.relays.iter().any(|(_, agent)| *agent != place.agent);
         }
         let subnets: Box<[_]> = subnets.into_iter().map(|(key, medium)| (key.id(), medium)).collect();
         let left = former.map(|former| former.subnets).unwrap_or_default();
@@ -132,7 +135,9 @@ impl Index {
         let last = match subnet.relays.len() {
             _ if stays => return None,
             0 => {
-                self.subnets.remove(&id);
+                if self.subnets.remove(&id).is_some_and(|subnet| !subnet.was_shared) {
+                    return None;
+                }
                 None
             }
             1 => subnet.relays.first().map(|(_, agent)| agent.clone()),
@@ -234,6 +239,16 @@ mod tests {
         assert_eq!(said(falls), ["c 10.0.0.0/24: nobody is left"]);
         let index = relays.index.lock();
         assert!(index.subnets.is_empty() && index.relays.is_empty(), "{index:?}");
+    }
+
+    #[test]
+    fn who_is_alone_on_a_subnet_goes_without_a_word() {
+        let relays = Relays::default();
+        let at = |medium| place("laptop", medium, &["10.0.0.9/24"]);
+        assert_eq!(relays.tells(&at(Medium::Wired), true, connection(1)), []);
+        assert_eq!(relays.tells(&at(Medium::Wireless), true, connection(1)), []);
+        assert_eq!(relays.leaves(&"laptop".parse().unwrap(), connection(1), None), []);
+        assert!(relays.index.lock().subnets.is_empty());
     }
 
     #[test]
