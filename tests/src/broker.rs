@@ -250,17 +250,22 @@ pub fn http(ca: &Path, address: SocketAddr, bearer: Option<Secret>) -> Result<Ht
 
 /// Returns a TLS configuration of a client that trusts a CA and offers `alpn`, if that is not empty.
 pub fn client_tls(ca: &Path, alpn: &[&str]) -> Result<Arc<rustls::ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Reads the certificates of a CA.
+pub fn roots(ca: &Path) -> Result<rustls::RootCertStore> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| anyhow::anyhow!("{error:?}"))? {
         roots.add(certificate.map_err(|error| anyhow::anyhow!("{error:?}"))?)?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
 /// Writes a file that only its owner may read.

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod clock;
 pub mod descriptors;
 pub mod figures;
+pub mod fleet;
 pub mod in_process;
 pub mod kill;
 pub mod machine;

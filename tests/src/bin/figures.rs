@@ -1,6 +1,6 @@
 //! The benchmarks of WakeMQ.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -160,7 +160,8 @@ async fn run(action: Action) -> Result<()> {
         Action::Daemon(options) => measure(&[Figure::Daemon], &options).await,
         Action::Bare(args) => {
             end_with_parent()?;
-            bare::run(&args.certificate, &args.key).await
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            bare::run(address, &args.certificate, &args.key, parked::DESCRIPTORS).await
         }
         Action::Load(LoadArgs { address, ca, agents, from, count }) => {
             end_with_parent()?;

@@ -1,7 +1,7 @@
 //! The yardstick: a server of tokio and tokio-rustls with nothing behind it.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ const REQUEST_MAX: usize = 1024;
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves for ever; prints `listening ADDRESS`.
-pub async fn run(certificate: &Path, key: &Path) -> Result<()> {
-    descriptors::raise(super::parked::DESCRIPTORS)?;
+pub async fn run(address: SocketAddr, certificate: &Path, key: &Path, connections: u64) -> Result<()> {
+    descriptors::raise(connections)?;
     let acceptor = TlsAcceptor::from(server_config(certificate, key)?);
-    let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = listen(address)?;
     writeln!(std::io::stdout(), "listening {}", listener.local_addr()?).context("standard output")?;
     loop {
         let (stream, _) = listener.accept().await?;

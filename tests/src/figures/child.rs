@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -53,8 +54,22 @@ impl Running {
         Ok(())
     }
 
-    /// Ends the program, and waits until all that it held is gone.
-    pub async fn end(mut self) -> Result<()> {
+    /// Kills the program, and waits until all that it held is gone.
+    pub async fn kill(&mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("cannot end {}", self.name))
+    }
+
+    /// Does the same, for the last time.
+    pub async fn end(mut self) -> Result<()> {
+        self.kill().await
+    }
+
+    /// Ends the program in order, by SIGTERM, and waits until it has ended.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).context("no process id")?;
+        kill_process(pid, Signal::TERM).with_context(|| format!("cannot signal {}", self.name))?;
+        let ended = within(&format!("the end of {}", self.name), self.child.wait()).await??;
+        ensure!(ended.success(), "{} ended badly: {ended}", self.name);
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +16,7 @@ use wakemq_protocol::limits::{IN_FLIGHT_MAX, PACKET_MAX};
 use wakemq_protocol::{AgentId, Secret, Topic};
 
 use crate::broker::client_tls;
-use crate::raw::{Login, Property, Version, connect, frame, subscribe};
+use crate::raw::{self, Login, Property, Version, connect, frame, parse, subscribe};
 
 /// The longest keep-alive that the broker grants, in seconds: nothing moves on a parked connection.
 pub const KEEP_ALIVE_SECS: u16 = 1200;
@@ -31,8 +32,12 @@ pub struct Dialer {
 impl Dialer {
     /// Trusts a CA and offers `mqtt`.
     pub fn new(address: SocketAddr, ca: &Path) -> Result<Self> {
-        let mut config = (*client_tls(ca, &["mqtt"])?).clone();
-        // A fleet that comes for the first time has no tickets.
+        Self::with(client_tls(ca, &["mqtt"])?, address)
+    }
+
+    /// Dials with a TLS configuration, but without its tickets: a fleet that comes for the first time has none.
+    pub fn with(config: Arc<ClientConfig>, address: SocketAddr) -> Result<Self> {
+        let mut config = Arc::unwrap_or_clone(config);
         config.resumption = Resumption::disabled();
         let name = ServerName::try_from("localhost")?;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name, address })
@@ -53,17 +58,22 @@ impl Dialer {
     /// Dials as an agent does, and subscribes to its commands.
     pub async fn agent(&self, agent: &AgentId, secret: &Secret, source: Option<Ipv4Addr>) -> Result<Lean> {
         let mut lean = self.dial(source).await?;
-        let mut login = Login::new(Version::V5, agent.as_str(), secret.expose());
-        login.keep_alive = KEEP_ALIVE_SECS;
-        login.properties = vec![
-            Property::Two(0x21, IN_FLIGHT_MAX),
-            Property::Four(0x27, u32::try_from(PACKET_MAX)?),
-            Property::User("instance".into(), format!("{:032x}", fastrand::u128(..))),
-        ];
-        lean.enter(&login).await?;
+        lean.enter(&agent_login(agent, secret)?).await?;
         lean.subscribe(&Topic::AgentCommands(agent.clone()).to_string()).await?;
         Ok(lean)
     }
+}
+
+/// Returns the CONNECT of an agent.
+pub fn agent_login(agent: &AgentId, secret: &Secret) -> Result<Login> {
+    let mut login = Login::new(Version::V5, agent.as_str(), secret.expose());
+    login.keep_alive = KEEP_ALIVE_SECS;
+    login.properties = vec![
+        Property::Two(0x21, IN_FLIGHT_MAX),
+        Property::Four(0x27, u32::try_from(PACKET_MAX)?),
+        Property::User("instance".into(), format!("{:032x}", fastrand::u128(..))),
+    ];
+    Ok(login)
 }
 
 /// A packet of the server.
@@ -87,6 +97,16 @@ impl Packet {
         Ok((u16::from_be_bytes(*packet_id), rest.get(at + len..).context(too_short)?))
     }
 
+    /// Returns a user property of a CONNACK: MQTT 5 §3.2.2.3.10.
+    pub fn user_property(&self, name: &str) -> Result<Option<String>> {
+        ensure!(self.kind == 2, "a packet {} in place of a CONNACK", self.kind);
+        let Some((parsed, _)) = parse(Version::V5, &frame(0x20, &self.body))? else {
+            bail!("a CONNACK is too short")
+        };
+        let raw::Packet::ConnAck { properties, .. } = parsed else { bail!("no CONNACK: {parsed:?}") };
+        Ok(properties.user(name).map(str::to_owned))
+    }
+
     /// Returns the packet id of a PUBACK that accepts: MQTT 5 §3.4.
     pub fn puback(&self) -> Result<u16> {
         ensure!(self.kind == 4, "a packet {} in place of a PUBACK", self.kind);
@@ -104,12 +124,12 @@ pub struct Lean {
 }
 
 impl Lean {
-    /// Sends a CONNECT, and fails unless it is let in.
-    pub async fn enter(&mut self, login: &Login) -> Result<()> {
+    /// Sends a CONNECT, and fails unless it is let in; returns the CONNACK.
+    pub async fn enter(&mut self, login: &Login) -> Result<Packet> {
         self.send(&connect(login)).await?;
         let answer = self.next().await?;
         ensure!(answer.kind == 2 && answer.body.get(1) == Some(&0), "not let in: {answer:?}");
-        Ok(())
+        Ok(answer)
     }
 
     /// Subscribes at QoS 1, and fails unless that is granted.
@@ -129,6 +149,18 @@ impl Lean {
     /// Sends a PUBACK.
     pub async fn acknowledge(&mut self, packet_id: u16) -> Result<()> {
         self.send(&frame(0x40, &packet_id.to_be_bytes())).await
+    }
+
+    /// Says goodbye, and closes the connection in order.
+    pub async fn leave(mut self) -> Result<()> {
+        self.send(&frame(0xE0, &[])).await?;
+        Ok(self.io.shutdown().await?)
+    }
+
+    /// Drops the connection so that the server is sent a reset.
+    pub fn reset(self) -> Result<()> {
+        let (tcp, _) = self.io.get_ref();
+        Ok(tcp.set_zero_linger()?)
     }
 
     /// Waits for the next packet, however long.
@@ -184,6 +216,15 @@ mod tests {
         let packet = Packet { kind: bytes[0] >> 4, body: bytes[1 + at..].to_vec() };
         assert_eq!(packet.publish().unwrap(), (513, &b"payload"[..]));
         assert!(packet.puback().is_err());
+    }
+
+    #[test]
+    fn user_properties_are_found() {
+        let properties = [Property::Two(0x21, 16), Property::User("wakemq-return".into(), "60".into())];
+        let body = [&[0, 0][..], &raw::properties(&properties)].concat();
+        let connack = Packet { kind: 2, body };
+        assert_eq!(connack.user_property("wakemq-return").unwrap().as_deref(), Some("60"));
+        assert_eq!(connack.user_property("other").unwrap(), None);
     }
 
     #[test]

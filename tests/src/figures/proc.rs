@@ -98,6 +98,17 @@ pub fn socket_memory() -> Result<SocketMemory> {
     Ok(SocketMemory { buffers: pages * page_size() as u64, slab: kib(&read("/proc/meminfo")?, "Slab:")? })
 }
 
+/// Tells whether anybody listens on a TCP port of IPv4.
+pub fn listens(port: u16) -> Result<bool> {
+    const LISTEN: &str = "0A";
+    let end = format!(":{port:04X}");
+    Ok(read("/proc/net/tcp")?.lines().skip(1).any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _, state) = (words.next(), words.next(), words.next());
+        local.is_some_and(|local| local.ends_with(&end)) && state == Some(LISTEN)
+    }))
+}
+
 /// Describes the machine.
 pub fn machine(dir: &Path) -> Result<serde_json::Value> {
     let first =
@@ -153,5 +164,10 @@ mod tests {
         cpu(own).unwrap();
         assert!(socket_memory().unwrap().slab > 0);
         assert!(!file_system(Path::new("/proc")).unwrap().is_empty());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(listens(port).unwrap());
+        drop(listener);
+        assert!(!listens(port).unwrap());
     }
 }

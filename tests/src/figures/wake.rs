@@ -146,18 +146,20 @@ async fn paced(fleet: &mut Fleet, publisher: &Publisher, count: usize) -> Result
 }
 
 /// What making something durable costs on this file system, without anything around it.
-struct Flush {
+pub struct Flush {
     store: Arc<dyn Store>,
     file: Arc<File>,
     agents: Vec<AgentId>,
-    commit: Times,
-    sync: Times,
+    /// What commits took.
+    pub commit: Times,
+    /// What fdatasyncs took.
+    pub sync: Times,
     _dir: TempDir,
 }
 
 impl Flush {
     /// Makes a store like the broker's, with as many agents.
-    async fn new(setting: &Setting, agents: &[AgentId]) -> Result<Self> {
+    pub async fn new(setting: &Setting, agents: &[AgentId]) -> Result<Self> {
         let dir = setting.tempdir()?;
         let path = dir.path().join("store");
         let opening = path.clone();
@@ -183,7 +185,7 @@ impl Flush {
     }
 
     /// Measures one commit, of a command for the next agent, and one fdatasync.
-    async fn take(&mut self) -> Result<()> {
+    pub async fn take(&mut self) -> Result<()> {
         let (id, submission) = wake()?;
         let command = NewCommand {
             id,

@@ -185,7 +185,7 @@ pub fn publish(version: Version, packet_id: u16, topic: &str, payload: &[u8], wi
 }
 
 /// Reads the first packet, if it is whole, and returns how long it was.
-pub(super) fn parse(version: Version, bytes: &[u8]) -> Result<Option<(Packet, usize)>> {
+pub fn parse(version: Version, bytes: &[u8]) -> Result<Option<(Packet, usize)>> {
     let mut reader = Reader(bytes);
     let (Some(first), Some(len)) = (reader.take(1), reader.varint()?) else { return Ok(None) };
     let Some(body) = reader.take(len) else { return Ok(None) };

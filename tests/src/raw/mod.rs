@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use bytes::{
-    Packet, Properties, Property, Version, connect, frame, properties, publish, subscribe, text,
+    Packet, Properties, Property, Version, connect, frame, parse, properties, publish, subscribe, text,
 };
 
 use crate::broker::client_tls;

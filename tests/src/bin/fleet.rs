@@ -1,0 +1,256 @@
+//! The benchmark of many agents.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde_json::{Map, Value, json};
+use wakemq_tests::descriptors;
+use wakemq_tests::figures::shipped::Shipped;
+use wakemq_tests::figures::{Setting, bare, proc};
+use wakemq_tests::fleet::found::{Curve, Found};
+use wakemq_tests::fleet::ground::Ground;
+use wakemq_tests::fleet::load::{self, Load};
+use wakemq_tests::fleet::scenario::Scenario;
+use wakemq_tests::fleet::target::{Kind, build_rumqttd};
+use wakemq_tests::fleet::{DESCRIPTORS, plot, progress};
+
+/// The benchmark of many agents: WakeMQ's broker and others beside it, under the same load on the same machine.
+///
+/// Starts a target, drives it from as many load processes as are needed, and measures both apart. Prints tables on
+/// standard output, and on standard error what it is doing. Nothing fails for being slow: a goal that is missed is
+/// shown as missed. To be run on a machine that has nothing else to do, from 2 cores and 4 GB of memory on, with a
+/// hard limit of 20,000 descriptors (`ulimit -Hn`), which the program makes use of by itself:
+///
+/// cargo fleet all --json fleet.json --plots plots
+///
+/// cargo fleet park wake --targets wakemqd,mosquitto --rounds 5
+#[derive(Debug, Parser)]
+#[command(name = "fleet", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    role: Option<Role>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// What to measure: `all`, or one or several of the scenarios.
+    #[arg(required = true, value_name = "SCENARIO", value_parser = scenarios)]
+    scenarios: Vec<Scenarios>,
+    /// Fewer agents, shorter, and one round: to see that it works, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Measures all targets so often in turn, and tells median, least and greatest; 3 by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// The targets; by default all that each scenario can measure.
+    #[arg(long, value_name = "TARGET", value_delimiter = ',')]
+    targets: Vec<Kind>,
+    /// Writes everything to a file as one JSON object, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws the plots into a directory, as SVG.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Where data directories are made, and so the file system on which stores lie; otherwise the system's place
+    /// for temporary files.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What a word of the command line stands for.
+#[derive(Debug, Clone, Copy)]
+enum Scenarios {
+    All,
+    One(Scenario),
+}
+
+fn scenarios(word: &str) -> Result<Scenarios, String> {
+    if word == "all" {
+        return Ok(Scenarios::All);
+    }
+    Scenario::from_str(word, false).map(Scenarios::One).map_err(|_| {
+        let names: Vec<_> = Scenario::ALL.iter().map(|scenario| scenario.name()).collect();
+        format!("there are: all, {}", names.join(", "))
+    })
+}
+
+/// What this program is when it runs as a part of a benchmark.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// The bare server.
+    #[command(hide = true)]
+    Bare {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        certificate: PathBuf,
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// A load process.
+    #[command(hide = true)]
+    Load(LoadArgs),
+}
+
+#[derive(Debug, Args)]
+struct LoadArgs {
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    ca: PathBuf,
+    #[arg(long)]
+    agents: PathBuf,
+    #[arg(long)]
+    also: Option<String>,
+    #[arg(long)]
+    returns: bool,
+    #[arg(long)]
+    dials: usize,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Cli { role, options } = Cli::parse();
+    let done = match role {
+        Some(role) => be(role).await,
+        // What was started ends with what is dropped here, or is tied to this process's life.
+        None => tokio::select! {
+            done = measure(options) => done,
+            interrupted = tokio::signal::ctrl_c() => match interrupted {
+                Ok(()) => {
+                    eprintln!("fleet: interrupted");
+                    return ExitCode::from(130);
+                }
+                Err(error) => Err(error.into()),
+            },
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            eprintln!("hint: --help tells what is needed; what the targets said is above");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn be(role: Role) -> Result<()> {
+    // What is started for a benchmark does not outlive it, however it ends.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")?;
+    match role {
+        Role::Bare { address, certificate, key } => bare::run(address, &certificate, &key, DESCRIPTORS).await,
+        Role::Load(LoadArgs { address, ca, agents, also, returns, dials }) => {
+            load::run(Load { address, ca, agents, also, returns, dials }).await
+        }
+    }
+}
+
+async fn measure(options: Options) -> Result<()> {
+    if cfg!(debug_assertions) {
+        eprintln!("fleet: this is no release build: the figures say nothing");
+    }
+    // The targets inherit it.
+    descriptors::raise(DESCRIPTORS)?;
+    let Options { scenarios, quick, rounds, targets, json, plots, dir } = options;
+    let scenarios: Vec<Scenario> = Scenario::ALL
+        .into_iter()
+        .filter(|scenario| {
+            scenarios.iter().any(|asked| match asked {
+                Scenarios::All => true,
+                Scenarios::One(asked) => asked == scenario,
+            })
+        })
+        .collect();
+    let rounds = rounds.unwrap_or(if quick { 1 } else { 3 });
+    let machine = proc::machine(&dir.clone().unwrap_or_else(std::env::temp_dir))?;
+    let wanted = |kind: &Kind| {
+        (targets.is_empty() || targets.contains(kind))
+            && scenarios.iter().any(|scenario| scenario.targets().contains(kind))
+    };
+    let wanted: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
+    progress("programs", "building wakemqd as it is shipped");
+    let shipped = Shipped::build()?;
+    let rumqttd = match wanted.contains(&Kind::Rumqttd) {
+        true => build_rumqttd().await,
+        false => Err("it is not asked for".to_owned()),
+    };
+    let agents = scenarios.iter().map(|scenario| scenario.agents(quick)).max().unwrap_or_default();
+    let setting = Setting { quick, dir, round: 1 };
+    let ground = Ground::new(shipped, setting, rumqttd, agents).await?;
+    let mut left_out = Vec::new();
+    let mut present = Vec::new();
+    for kind in wanted {
+        match kind.missing(&ground) {
+            None => present.push(kind),
+            Some(why) => left_out.push(format!("{} is left out: {why}", kind.name())),
+        }
+    }
+    for words in &left_out {
+        eprintln!("fleet: {words}");
+    }
+    ensure!(!present.is_empty(), "there is no target");
+    let found = run(&ground, &scenarios, &present, rounds).await?;
+    print(&found, &left_out)?;
+    if let Some(path) = json {
+        let all: Map<String, Value> =
+            found.iter().map(|(scenario, found)| (scenario.name().to_owned(), found.json())).collect();
+        let release = !cfg!(debug_assertions);
+        let whole = json!({
+            "machine": machine, "release": release, "quick": quick, "rounds": rounds, "left_out": left_out,
+            "scenarios": all,
+        });
+        std::fs::write(&path, format!("{whole:#}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(dir) = plots {
+        let curves: Vec<Curve> = found.into_iter().flat_map(|(_, found)| found.curves).collect();
+        plot::write(&dir, &curves)?;
+    }
+    Ok(())
+}
+
+/// Runs all rounds of each scenario. Whoever comes first changes, since the first may find the machine otherwise
+/// than the others.
+async fn run(
+    ground: &Ground,
+    scenarios: &[Scenario],
+    present: &[Kind],
+    rounds: u32,
+) -> Result<Vec<(Scenario, Found)>> {
+    let mut found: Vec<(Scenario, Found)> = Vec::new();
+    for &scenario in scenarios {
+        let mut targets: Vec<Kind> =
+            present.iter().copied().filter(|kind| scenario.targets().contains(kind)).collect();
+        if targets.is_empty() {
+            progress(scenario.name(), "none of its targets is there");
+            continue;
+        }
+        for round in 1..=rounds {
+            progress(scenario.name(), &format!("round {round} of {rounds}"));
+            let one = scenario.round(ground, &targets).await?;
+            match found.last_mut() {
+                Some((last, all)) if *last == scenario => all.merge(one),
+                _ => found.push((scenario, one)),
+            }
+            targets.rotate_left(1);
+        }
+    }
+    if found.is_empty() {
+        bail!("nothing was measured");
+    }
+    Ok(found)
+}
+
+fn print(found: &[(Scenario, Found)], left_out: &[String]) -> Result<()> {
+    let mut tables: Vec<_> = found.iter().map(|(_, found)| found.report.table()).collect();
+    tables.extend(left_out.iter().map(|words| format!("{words}\n")));
+    std::io::Write::write_all(&mut std::io::stdout(), tables.join("\n").as_bytes()).context("standard output")
+}

@@ -1,0 +1,40 @@
+//! WakeMQ's broker, with all defaults but for its limit of connections.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use tempfile::TempDir;
+use tokio::process::Command;
+use wakemq_broker::init::{CONFIG, OPERATOR, set_profile_endpoints};
+use wakemq_protocol::http::Profile;
+use wakemq_publisher::load_profile;
+
+use crate::fleet::ground::Ground;
+
+/// What fits below the limit of descriptors.
+const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 200;
+/// In a quick run agents are told to come back sooner than by default.
+const RETURN_SECS_QUICK: u32 = 5;
+
+pub(super) fn prepare(ground: &Ground, address: SocketAddr) -> Result<TempDir> {
+    let dir = ground.copy_data()?;
+    let mut configuration = format!("[limits]\nmax_connections = {CONNECTIONS}\n");
+    if ground.setting.quick {
+        configuration.push_str(&format!("return_secs = {RETURN_SECS_QUICK}\n"));
+    }
+    std::fs::write(dir.path().join(CONFIG), configuration)?;
+    set_profile_endpoints(dir.path(), &[address.to_string()])?;
+    Ok(dir)
+}
+
+pub(super) fn command(ground: &Ground, address: SocketAddr, dir: &Path) -> Command {
+    let mut command = Command::new(&ground.shipped.wakemqd);
+    command.args(["run", "--log", "warn", "--admin", "127.0.0.1:0", "--listen", &address.to_string()]);
+    command.arg("--data").arg(dir);
+    command
+}
+
+pub(super) fn profile(dir: &Path) -> Result<Profile> {
+    Ok(load_profile(&dir.join(OPERATOR))?)
+}
