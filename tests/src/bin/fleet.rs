@@ -14,7 +14,7 @@ use wakemq_tests::figures::{Setting, bare, proc};
 use wakemq_tests::fleet::found::{Curve, Found};
 use wakemq_tests::fleet::ground::Ground;
 use wakemq_tests::fleet::load::{self, Load};
-use wakemq_tests::fleet::scenario::Scenario;
+use wakemq_tests::fleet::scenario::{Scenario, Sitting};
 use wakemq_tests::fleet::target::{Kind, build_rumqttd};
 use wakemq_tests::fleet::{DESCRIPTORS, plot, progress};
 
@@ -177,7 +177,7 @@ async fn measure(options: Options) -> Result<()> {
     };
     let wanted: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     progress("programs", "building wakemqd as it is shipped");
-    let shipped = Shipped::build()?;
+    let shipped = Shipped::build_broker()?;
     let rumqttd = match wanted.contains(&Kind::Rumqttd) {
         true => build_rumqttd().await,
         false => Err("it is not asked for".to_owned()),
@@ -226,19 +226,15 @@ async fn run(
     rounds: u32,
 ) -> Result<Vec<(Scenario, Found)>> {
     let mut found: Vec<(Scenario, Found)> = Vec::new();
-    for &scenario in scenarios {
-        let mut targets: Vec<Kind> =
-            present.iter().copied().filter(|kind| scenario.targets().contains(kind)).collect();
-        if targets.is_empty() {
-            progress(scenario.name(), "none of its targets is there");
-            continue;
-        }
+    for sitting in Sitting::ALL {
+        let mut targets = present.to_vec();
         for round in 1..=rounds {
-            progress(scenario.name(), &format!("round {round} of {rounds}"));
-            let one = scenario.round(ground, &targets).await?;
-            match found.last_mut() {
-                Some((last, all)) if *last == scenario => all.merge(one),
-                _ => found.push((scenario, one)),
+            progress("round", &format!("{round} of {rounds}"));
+            for (scenario, one) in sitting.round(ground, &targets, scenarios).await? {
+                match found.iter_mut().find(|(known, _)| *known == scenario) {
+                    Some((_, all)) => all.merge(one),
+                    None => found.push((scenario, one)),
+                }
             }
             targets.rotate_left(1);
         }

@@ -11,8 +11,7 @@ use tempfile::TempDir;
 pub struct Shipped {
     /// The broker.
     pub wakemqd: PathBuf,
-    /// The agent's daemon.
-    pub wakemq_agent: PathBuf,
+    agent: Option<PathBuf>,
     /// Copies, since a build of the tests puts its own programs in their place.
     _dir: TempDir,
 }
@@ -24,22 +23,34 @@ const SET_BY_CARGO: [&str; 6] =
 impl Shipped {
     /// Builds each program by itself, in the profile and target directory of the running program.
     pub fn build() -> Result<Self> {
-        let exe = std::env::current_exe().context("cannot find this program's own path")?;
-        let place = exe.parent().context("this program lies nowhere")?;
-        let dir = tempfile::tempdir()?;
-        let shipped = |package: &str, program: &str| {
-            build(package, program, place)?;
-            let copy = dir.path().join(program);
-            let built = place.join(program);
-            std::fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
-            Ok::<_, anyhow::Error>(copy)
-        };
-        Ok(Self {
-            wakemqd: shipped("wakemq-broker", "wakemqd")?,
-            wakemq_agent: shipped("wakemq-agent", "wakemq-agent")?,
-            _dir: dir,
-        })
+        let broker = Self::build_broker()?;
+        let agent = build_and_copy("wakemq-agent", "wakemq-agent", broker._dir.path())?;
+        Ok(Self { agent: Some(agent), ..broker })
     }
+
+    /// Builds the broker alone.
+    pub fn build_broker() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let wakemqd = build_and_copy("wakemq-broker", "wakemqd", dir.path())?;
+        Ok(Self { wakemqd, agent: None, _dir: dir })
+    }
+
+    /// Returns the agent's daemon.
+    ///
+    /// # Errors
+    /// If the broker alone was built.
+    pub fn wakemq_agent(&self) -> Result<&Path> {
+        self.agent.as_deref().context("the agent's daemon was not built")
+    }
+}
+
+fn build_and_copy(package: &str, program: &str, dir: &Path) -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("cannot find this program's own path")?;
+    let place = exe.parent().context("this program lies nowhere")?;
+    build(package, program, place)?;
+    let (built, copy) = (place.join(program), dir.join(program));
+    std::fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
+    Ok(copy)
 }
 
 fn build(package: &str, program: &str, place: &Path) -> Result<()> {

@@ -200,7 +200,9 @@ async fn listen(told: ChildStdout, events: mpsc::Sender<Event>) {
     let mut lines = BufReader::new(told).lines();
     let ended = loop {
         let event = match lines.next_line().await {
-            Ok(Some(line)) => line.parse().unwrap_or_else(|error| Event::Failed(format!("{line}: {error:#}"))),
+            Ok(Some(line)) => {
+                line.parse().unwrap_or_else(|error| Event::Failed(format!("{line}: {error:#}")))
+            }
             Ok(None) => break Event::Failed("a load process ended".to_owned()),
             Err(error) => break Event::Failed(format!("a load process is not heard: {error}")),
         };

@@ -58,9 +58,7 @@ impl Found {
 
     /// Returns everything as JSON.
     pub fn json(&self) -> Value {
-        let curve = |curve: &Curve| {
-            json!({ "plot": curve.plot.name(), "name": curve.name, "target": curve.kind.name(), "points": curve.points })
-        };
+        let curve = |curve: &Curve| json!({ "plot": curve.plot.name(), "name": curve.name, "target": curve.kind.name(), "points": curve.points });
         let mut all = self.report.json();
         all["curves"] = self.curves.iter().map(curve).collect();
         all

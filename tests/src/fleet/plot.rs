@@ -69,7 +69,8 @@ pub fn write(dir: &Path, curves: &[Curve]) -> Result<()> {
     for plot in Plot::ALL {
         let mut chart = plot.chart();
         for curve in curves.iter().filter(|curve| curve.plot == plot) {
-            let line = Line { name: curve.name.clone(), colour: colour(curve.kind), points: curve.points.clone() };
+            let line =
+                Line { name: curve.name.clone(), colour: colour(curve.kind), points: curve.points.clone() };
             chart.lines.push(line);
         }
         if !chart.lines.is_empty() {

@@ -175,6 +175,9 @@ mod tests {
         let axis = Axis::new([0.0, 18_000.0].into_iter(), false, (0.0, 1.0));
         assert_eq!(axis.ticks(), [0.0, 5_000.0, 10_000.0, 15_000.0]);
         let axis = Axis::new([0.3, 20.0].into_iter(), true, (0.0, 1.0));
-        assert_eq!(axis.ticks().iter().map(|tick| short(*tick)).collect::<Vec<_>>(), ["0.1", "1", "10", "100"]);
+        assert_eq!(
+            axis.ticks().iter().map(|tick| short(*tick)).collect::<Vec<_>>(),
+            ["0.1", "1", "10", "100"]
+        );
     }
 }

@@ -102,9 +102,7 @@ impl FromStr for Event {
     fn from_str(line: &str) -> Result<Self> {
         let mut words = line.split_whitespace();
         Ok(match words.next() {
-            Some("up") => {
-                Self::Up(number(&mut words)?, Moment(number(&mut words)?), number(&mut words)?)
-            }
+            Some("up") => Self::Up(number(&mut words)?, Moment(number(&mut words)?), number(&mut words)?),
             Some("got") => Self::Got(number(&mut words)?, Moment(number(&mut words)?)),
             Some("lost") => Self::Lost(number(&mut words)?),
             Some("pongs") => Self::Pongs(number(&mut words)?),

@@ -58,8 +58,10 @@ pub(super) async fn live(shared: Arc<Shared>, number: usize) {
             }
             Err(error) => return shared.tell(Event::Failed(format!("agent {number}: {error:#}"))).await,
         };
+        // Before anybody knows that it is there: whatever is ordered afterwards is meant for it.
+        let began = *standing.borrow_and_update();
         shared.tell(arrived.event(number)).await;
-        match serve(&shared, arrived.lean, number, &mut standing).await {
+        match serve(&shared, arrived.lean, number, began, &mut standing).await {
             Ended::Reset => {}
             Ended::Lost(_) if shared.returns => {
                 shared.tell(Event::Lost(number)).await;
@@ -97,9 +99,9 @@ async fn serve(
     shared: &Shared,
     mut lean: Lean,
     number: usize,
+    began: Standing,
     standing: &mut watch::Receiver<Standing>,
 ) -> Ended {
-    let began = *standing.borrow_and_update();
     let mut heartbeat = began.ping.map(beginning);
     loop {
         let done = tokio::select! {

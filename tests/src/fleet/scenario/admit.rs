@@ -1,6 +1,6 @@
 //! What it costs to let an agent in, and how many a second are let in.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{With, begin, end};
 use crate::figures::report::Goal;
@@ -33,9 +33,9 @@ pub(super) async fn round(ground: &Ground, targets: &[Kind]) -> Result<Found> {
         let name = kind.name();
         progress("admit", &format!("{name}: {all} agents"));
         let (mut target, mut crew) = begin(ground, kind, With::default()).await?;
-        crew.connect(first).await?;
+        crew.connect(first).await.context(name)?;
         let before = Sample::now(&target, &crew)?;
-        let coming = crew.connect(all).await?;
+        let coming = crew.connect(all).await.context(name)?;
         let after = Sample::now(&target, &crew)?;
         target.check()?;
         end(target, crew).await?;

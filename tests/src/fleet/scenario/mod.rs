@@ -1,6 +1,7 @@
 //! The scenarios.
 
 mod admit;
+mod crowd;
 mod park;
 
 use anyhow::{Context as _, Result};
@@ -18,24 +19,40 @@ pub enum Scenario {
     Park,
     /// Rate of admission, and CPU for each.
     Admit,
+    /// The target killed and started again under 15,000 agents: until the last is back, and what it answers
+    /// meanwhile.
+    Storm,
+    /// All connections reset under the living target, five times: memory before and after.
+    Flap,
+    /// A wake of one of 15,000 agents: from the publish to the delivery.
+    Wake,
+    /// A wake of all of 15,000 agents.
+    Group,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 2] = [Self::Park, Self::Admit];
+    pub const ALL: [Self; 6] = [Self::Park, Self::Admit, Self::Storm, Self::Flap, Self::Wake, Self::Group];
 
     /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Park => "park",
             Self::Admit => "admit",
+            Self::Storm => "storm",
+            Self::Flap => "flap",
+            Self::Wake => "wake",
+            Self::Group => "group",
         }
     }
 
-    /// Returns the targets that it can measure.
+    /// Returns the targets that it can measure. rumqttd's listener may be dead for good after connections were
+    /// reset under it, and bare knows no commands.
     pub fn targets(self) -> &'static [Kind] {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
+            Self::Storm | Self::Flap => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
+            Self::Wake | Self::Group => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
         }
     }
 
@@ -44,16 +61,51 @@ impl Scenario {
         match self {
             Self::Park => park::sizes(quick)[3],
             Self::Admit => admit::agents(quick),
+            Self::Storm | Self::Flap | Self::Wake | Self::Group => crowd::agents(quick),
         }
     }
 
-    /// Measures one round.
-    pub async fn round(self, ground: &Ground, targets: &[Kind]) -> Result<Found> {
-        let found = match self {
-            Self::Park => park::round(ground, targets).await,
-            Self::Admit => admit::round(ground, targets).await,
-        };
-        found.with_context(|| self.name())
+    /// Returns with which others it takes place on the same agents.
+    fn sitting(self) -> Sitting {
+        match self {
+            Self::Park => Sitting::Park,
+            Self::Admit => Sitting::Admit,
+            Self::Storm | Self::Flap | Self::Wake | Self::Group => Sitting::Crowd,
+        }
+    }
+}
+
+/// What takes place on the same agents, or alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sitting {
+    /// [`Scenario::Park`]
+    Park,
+    /// [`Scenario::Admit`]
+    Admit,
+    /// Those with all agents connected.
+    Crowd,
+}
+
+impl Sitting {
+    /// All of them, in the order in which they are run.
+    pub const ALL: [Self; 3] = [Self::Park, Self::Admit, Self::Crowd];
+
+    /// Measures one round of those of its scenarios that are asked for.
+    pub async fn round(
+        self,
+        ground: &Ground,
+        targets: &[Kind],
+        asked: &[Scenario],
+    ) -> Result<Vec<(Scenario, Found)>> {
+        if !asked.iter().any(|scenario| scenario.sitting() == self) {
+            return Ok(Vec::new());
+        }
+        let alone = |scenario: Scenario, found| Ok(vec![(scenario, found)]);
+        match self {
+            Self::Park => alone(Scenario::Park, park::round(ground, targets).await.context("park")?),
+            Self::Admit => alone(Scenario::Admit, admit::round(ground, targets).await.context("admit")?),
+            Self::Crowd => crowd::round(ground, targets, asked).await,
+        }
     }
 }
 

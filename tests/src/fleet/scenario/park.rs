@@ -1,6 +1,6 @@
 //! What a parked agent costs: memory, over several numbers of them.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{With, begin, end};
 use crate::figures::report::Goal;
@@ -31,7 +31,7 @@ pub(super) async fn round(ground: &Ground, targets: &[Kind]) -> Result<Found> {
         let mut samples = Vec::new();
         for size in sizes {
             progress("park", &format!("{name}: {size} agents"));
-            crew.connect(size).await?;
+            crew.connect(size).await.context(name)?;
             target.check()?;
             samples.push(Sample::settled(&target, &crew).await?);
         }

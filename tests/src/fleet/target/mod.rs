@@ -20,6 +20,7 @@ use crate::figures::proc;
 use crate::wait::eventually;
 
 pub use rumqttd::build as build_rumqttd;
+pub use wakemqd::RETURN_SECS_QUICK;
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

@@ -15,7 +15,7 @@ use crate::fleet::ground::Ground;
 /// What fits below the limit of descriptors.
 const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 200;
 /// In a quick run agents are told to come back sooner than by default.
-const RETURN_SECS_QUICK: u32 = 5;
+pub const RETURN_SECS_QUICK: u32 = 5;
 
 pub(super) fn prepare(ground: &Ground, address: SocketAddr) -> Result<TempDir> {
     let dir = ground.copy_data()?;
