@@ -227,7 +227,11 @@ async fn run(
 ) -> Result<Vec<(Scenario, Found)>> {
     let mut found: Vec<(Scenario, Found)> = Vec::new();
     for sitting in Sitting::ALL {
+        if !scenarios.iter().any(|scenario| sitting.has(*scenario)) {
+            continue;
+        }
         let mut targets = present.to_vec();
+        let rounds = sitting.rounds(rounds);
         for round in 1..=rounds {
             progress("round", &format!("{round} of {rounds}"));
             for (scenario, one) in sitting.round(ground, &targets, scenarios).await? {

@@ -1,8 +1,11 @@
 //! The scenarios.
 
 mod admit;
+mod churn;
 mod crowd;
+mod idle;
 mod park;
+mod silent;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -28,11 +31,27 @@ pub enum Scenario {
     Wake,
     /// A wake of all of 15,000 agents.
     Group,
+    /// Agents come while there are 10,000 TCP connections that never say a word.
+    Silent,
+    /// Agents come and leave at a steady rate: whether memory creeps.
+    Churn,
+    /// CPU of heartbeats.
+    Idle,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 6] = [Self::Park, Self::Admit, Self::Storm, Self::Flap, Self::Wake, Self::Group];
+    pub const ALL: [Self; 9] = [
+        Self::Park,
+        Self::Admit,
+        Self::Storm,
+        Self::Flap,
+        Self::Wake,
+        Self::Group,
+        Self::Silent,
+        Self::Churn,
+        Self::Idle,
+    ];
 
     /// Returns its name.
     pub fn name(self) -> &'static str {
@@ -43,16 +62,22 @@ impl Scenario {
             Self::Flap => "flap",
             Self::Wake => "wake",
             Self::Group => "group",
+            Self::Silent => "silent",
+            Self::Churn => "churn",
+            Self::Idle => "idle",
         }
     }
 
-    /// Returns the targets that it can measure. rumqttd's listener may be dead for good after connections were
-    /// reset under it, and bare knows no commands.
+    /// Returns the targets that it measures.
+    ///
+    /// rumqttd's listener may be dead for good after connections were reset under it, or one said nothing; bare
+    /// knows no commands and no heartbeats. Where the others are no yardstick, they are spared, for the time.
     pub fn targets(self) -> &'static [Kind] {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
-            Self::Storm | Self::Flap => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
-            Self::Wake | Self::Group => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
+            Self::Storm | Self::Silent => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
+            Self::Flap | Self::Churn => &[Kind::Wakemqd, Kind::Bare],
+            Self::Wake | Self::Group | Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
         }
     }
 
@@ -62,6 +87,9 @@ impl Scenario {
             Self::Park => park::sizes(quick)[3],
             Self::Admit => admit::agents(quick),
             Self::Storm | Self::Flap | Self::Wake | Self::Group => crowd::agents(quick),
+            Self::Silent => silent::agents(quick),
+            Self::Churn => churn::agents(quick),
+            Self::Idle => idle::agents(quick),
         }
     }
 
@@ -71,6 +99,9 @@ impl Scenario {
             Self::Park => Sitting::Park,
             Self::Admit => Sitting::Admit,
             Self::Storm | Self::Flap | Self::Wake | Self::Group => Sitting::Crowd,
+            Self::Silent => Sitting::Silent,
+            Self::Churn => Sitting::Churn,
+            Self::Idle => Sitting::Idle,
         }
     }
 }
@@ -84,11 +115,25 @@ pub enum Sitting {
     Admit,
     /// Those with all agents connected.
     Crowd,
+    /// [`Scenario::Silent`]
+    Silent,
+    /// [`Scenario::Churn`]
+    Churn,
+    /// [`Scenario::Idle`]
+    Idle,
 }
 
 impl Sitting {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 3] = [Self::Park, Self::Admit, Self::Crowd];
+    pub const ALL: [Self; 6] = [Self::Park, Self::Admit, Self::Crowd, Self::Silent, Self::Churn, Self::Idle];
+
+    /// Returns how many rounds there are, where `rounds` are asked for: what takes minutes takes place once.
+    pub fn rounds(self, rounds: u32) -> u32 {
+        match self {
+            Self::Park | Self::Admit | Self::Crowd | Self::Silent | Self::Idle => rounds,
+            Self::Churn => 1,
+        }
+    }
 
     /// Measures one round of those of its scenarios that are asked for.
     pub async fn round(
@@ -97,15 +142,27 @@ impl Sitting {
         targets: &[Kind],
         asked: &[Scenario],
     ) -> Result<Vec<(Scenario, Found)>> {
-        if !asked.iter().any(|scenario| scenario.sitting() == self) {
+        let mut targets = targets.to_vec();
+        targets.retain(|kind| {
+            asked.iter().any(|scenario| self.has(*scenario) && scenario.targets().contains(kind))
+        });
+        if targets.is_empty() {
             return Ok(Vec::new());
         }
-        let alone = |scenario: Scenario, found| Ok(vec![(scenario, found)]);
-        match self {
-            Self::Park => alone(Scenario::Park, park::round(ground, targets).await.context("park")?),
-            Self::Admit => alone(Scenario::Admit, admit::round(ground, targets).await.context("admit")?),
-            Self::Crowd => crowd::round(ground, targets, asked).await,
-        }
+        let (scenario, found) = match self {
+            Self::Park => (Scenario::Park, park::round(ground, &targets).await),
+            Self::Admit => (Scenario::Admit, admit::round(ground, &targets).await),
+            Self::Crowd => return crowd::round(ground, &targets, asked).await,
+            Self::Silent => (Scenario::Silent, silent::round(ground, &targets).await),
+            Self::Churn => (Scenario::Churn, churn::round(ground, &targets).await),
+            Self::Idle => (Scenario::Idle, idle::round(ground, &targets).await),
+        };
+        Ok(vec![(scenario, found.context(scenario.name())?)])
+    }
+
+    /// Tells whether a scenario takes place in it.
+    pub fn has(self, scenario: Scenario) -> bool {
+        scenario.sitting() == self
     }
 }
 

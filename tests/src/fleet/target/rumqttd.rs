@@ -13,7 +13,7 @@ use crate::fleet::progress;
 
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rumqttd-target");
 
-/// Builds it in release beside this program's own target directory.
+/// Builds it below this program's own target directory, in the same profile.
 ///
 /// # Errors
 /// In words: why it is left out.
@@ -22,8 +22,9 @@ pub async fn build() -> Result<PathBuf, String> {
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
     let target = exe.ancestors().nth(2).ok_or("this program lies in no target directory")?;
     let target = target.join("rumqttd-target");
+    let (profile, place) = if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
     let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])
+        .args(["build", "--quiet", "--locked", "--profile", profile, "--manifest-path"])
         .arg(Path::new(PACKAGE).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
@@ -36,7 +37,7 @@ pub async fn build() -> Result<PathBuf, String> {
     if !built.success() {
         return Err(format!("cargo cannot build {PACKAGE}: {built}"));
     }
-    Ok(target.join("release").join("rumqttd-target"))
+    Ok(target.join(place).join("rumqttd-target"))
 }
 
 pub(super) fn command(ground: &Ground, address: SocketAddr, _dir: &Path) -> Result<Command> {

@@ -1,4 +1,4 @@
-//! WakeMQ's broker, with all defaults but for its limit of connections.
+//! WakeMQ's broker, with all defaults but for its limit of connections and its advice for a return.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,15 +14,15 @@ use crate::fleet::ground::Ground;
 
 /// What fits below the limit of descriptors.
 const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 200;
-/// In a quick run agents are told to come back sooner than by default.
-pub const RETURN_SECS_QUICK: u32 = 5;
+/// Returns within how many seconds agents are told to come back: sooner than by default, for the time that it takes.
+pub fn return_secs(quick: bool) -> u32 {
+    if quick { 5 } else { 30 }
+}
 
 pub(super) fn prepare(ground: &Ground, address: SocketAddr) -> Result<TempDir> {
     let dir = ground.copy_data()?;
-    let mut configuration = format!("[limits]\nmax_connections = {CONNECTIONS}\n");
-    if ground.setting.quick {
-        configuration.push_str(&format!("return_secs = {RETURN_SECS_QUICK}\n"));
-    }
+    let return_secs = return_secs(ground.setting.quick);
+    let configuration = format!("[limits]\nmax_connections = {CONNECTIONS}\nreturn_secs = {return_secs}\n");
     std::fs::write(dir.path().join(CONFIG), configuration)?;
     set_profile_endpoints(dir.path(), &[address.to_string()])?;
     Ok(dir)

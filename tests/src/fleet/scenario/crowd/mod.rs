@@ -115,7 +115,9 @@ pub(super) async fn round(
             let done = crowd.run(*act, finding).await.and_then(|()| crowd.target.check());
             match (done, kind) {
                 (Ok(()), _) => {}
-                (Err(error), Kind::Wakemqd | Kind::Bare) => return Err(error.context(format!("{scenario}: {name}"))),
+                (Err(error), Kind::Wakemqd | Kind::Bare) => {
+                    return Err(error.context(format!("{scenario}: {name}")));
+                }
                 (Err(error), Kind::Mosquitto | Kind::Rumqttd) => {
                     progress(scenario, &format!("{name} did not go through it: {error:#}"));
                     finding.found.report.note(format!("{name} did not go through it: {error:#}"));

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
-use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
 
 use super::publisher::Publisher;
 use super::{Crowd, Finding};
@@ -16,7 +15,7 @@ use crate::fleet::found::Found;
 use crate::fleet::ground::Ground;
 use crate::fleet::plot::Plot;
 use crate::fleet::sample::Sample;
-use crate::fleet::target::{Kind, RETURN_SECS_QUICK};
+use crate::fleet::target::{Kind, return_secs};
 use crate::fleet::words::Event;
 
 mod health;
@@ -144,14 +143,9 @@ async fn watch_and_wake(crowd: &mut Crowd<'_>, killed: Moment) -> Result<(Vec<f6
     Ok((back.sorted(), wakes))
 }
 
-/// Returns within how many seconds agents come back as WakeMQ advises.
-fn advised(ground: &Ground) -> f64 {
-    f64::from(if ground.setting.quick { RETURN_SECS_QUICK } else { RETURN_DEFAULT_SECS })
-}
-
 pub(super) fn conclude(ground: &Ground, finding: Finding) -> Found {
     let Finding { mut found, compared, .. } = finding;
-    let advised = advised(ground);
+    let advised = f64::from(return_secs(ground.setting.quick));
     let [ours, bare] = [Kind::Wakemqd, Kind::Bare].map(|kind| compared[0].of(kind));
     if let (Some(ours), Some(bare)) = (ours, bare) {
         let what = "last one back: wakemqd / the longer of the bare handshakes and the advised time";
