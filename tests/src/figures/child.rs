@@ -36,15 +36,17 @@ impl Running {
     /// Waits for a line of standard output that begins with `prefix`, and returns what follows.
     pub async fn line(&mut self, prefix: &str) -> Result<String> {
         let what = format!("a line `{prefix}…` from {}", self.name);
-        let search = async {
-            while let Some(line) = self.lines.next_line().await? {
-                if let Some(rest) = line.strip_prefix(prefix) {
-                    return Ok(rest.to_owned());
-                }
+        within(&what, self.long_line(prefix)).await?
+    }
+
+    /// Does the same, however long it takes.
+    pub async fn long_line(&mut self, prefix: &str) -> Result<String> {
+        while let Some(line) = self.lines.next_line().await? {
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return Ok(rest.to_owned());
             }
-            bail!("{} ended before it said `{prefix}…`", self.name)
-        };
-        within(&what, search).await?
+        }
+        bail!("{} ended before it said `{prefix}…`", self.name)
     }
 
     /// Fails if the program has ended.

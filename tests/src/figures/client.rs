@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -51,7 +51,12 @@ impl Dialer {
         }
         let tcp = socket.connect(self.address).await.context("cannot connect")?;
         tcp.set_nodelay(true)?;
-        let io = self.connector.connect(self.name.clone(), tcp).await.context("no TLS")?;
+        self.over(tcp).await
+    }
+
+    /// Does the TLS handshake over a stream.
+    pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(&self, io: S) -> Result<Lean<S>> {
+        let io = self.connector.connect(self.name.clone(), io).await.context("no TLS")?;
         Ok(Lean { io, unread: Vec::new() })
     }
 
@@ -118,12 +123,20 @@ impl Packet {
 }
 
 /// A connected client.
-pub struct Lean {
-    io: TlsStream<TcpStream>,
+pub struct Lean<S = TcpStream> {
+    io: TlsStream<S>,
     unread: Vec<u8>,
 }
 
 impl Lean {
+    /// Drops the connection so that the server is sent a reset.
+    pub fn reset(self) -> Result<()> {
+        let (tcp, _) = self.io.get_ref();
+        Ok(tcp.set_zero_linger()?)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Lean<S> {
     /// Sends a CONNECT, and fails unless it is let in; returns the CONNACK.
     pub async fn enter(&mut self, login: &Login) -> Result<Packet> {
         self.send(&connect(login)).await?;
@@ -155,12 +168,6 @@ impl Lean {
     pub async fn leave(mut self) -> Result<()> {
         self.send(&frame(0xE0, &[])).await?;
         Ok(self.io.shutdown().await?)
-    }
-
-    /// Drops the connection so that the server is sent a reset.
-    pub fn reset(self) -> Result<()> {
-        let (tcp, _) = self.io.get_ref();
-        Ok(tcp.set_zero_linger()?)
     }
 
     /// Waits for the next packet, however long.

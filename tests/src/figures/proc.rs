@@ -98,6 +98,11 @@ pub fn socket_memory() -> Result<SocketMemory> {
     Ok(SocketMemory { buffers: pages * page_size() as u64, slab: kib(&read("/proc/meminfo")?, "Slab:")? })
 }
 
+/// Returns how much memory of this machine is free or can be freed: MemAvailable in /proc/meminfo.
+pub fn available_memory() -> Result<u64> {
+    kib(&read("/proc/meminfo")?, "MemAvailable:")
+}
+
 /// Tells whether anybody listens on a TCP port of IPv4.
 pub fn listens(port: u16) -> Result<bool> {
     const LISTEN: &str = "0A";

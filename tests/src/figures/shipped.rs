@@ -44,11 +44,16 @@ impl Shipped {
     }
 }
 
-fn build_and_copy(package: &str, program: &str, dir: &Path) -> Result<PathBuf> {
+/// Builds a program of the workspace beside the running one, and returns where it lies.
+pub fn build_beside(package: &str, program: &str) -> Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot find this program's own path")?;
     let place = exe.parent().context("this program lies nowhere")?;
     build(package, program, place)?;
-    let (built, copy) = (place.join(program), dir.join(program));
+    Ok(place.join(program))
+}
+
+fn build_and_copy(package: &str, program: &str, dir: &Path) -> Result<PathBuf> {
+    let (built, copy) = (build_beside(package, program)?, dir.join(program));
     std::fs::copy(&built, &copy).with_context(|| format!("cannot copy {}", built.display()))?;
     Ok(copy)
 }

@@ -10,6 +10,7 @@ pub mod crew;
 pub mod found;
 pub mod ground;
 pub mod load;
+pub mod million;
 pub mod plot;
 pub mod sample;
 pub mod scenario;

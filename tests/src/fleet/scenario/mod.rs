@@ -4,6 +4,7 @@ mod admit;
 mod churn;
 mod crowd;
 mod idle;
+mod million;
 mod park;
 mod silent;
 
@@ -37,11 +38,13 @@ pub enum Scenario {
     Churn,
     /// CPU of heartbeats.
     Idle,
+    /// 1,000,000 sessions in one process over streams in memory: heap of each.
+    Million,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Park,
         Self::Admit,
         Self::Storm,
@@ -51,6 +54,7 @@ impl Scenario {
         Self::Silent,
         Self::Churn,
         Self::Idle,
+        Self::Million,
     ];
 
     /// Returns its name.
@@ -65,6 +69,7 @@ impl Scenario {
             Self::Silent => "silent",
             Self::Churn => "churn",
             Self::Idle => "idle",
+            Self::Million => "million",
         }
     }
 
@@ -76,6 +81,7 @@ impl Scenario {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
             Self::Storm | Self::Silent => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
+            Self::Million => &[Kind::Wakemqd],
             Self::Flap | Self::Churn => &[Kind::Wakemqd, Kind::Bare],
             Self::Wake | Self::Group | Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
         }
@@ -90,6 +96,8 @@ impl Scenario {
             Self::Silent => silent::agents(quick),
             Self::Churn => churn::agents(quick),
             Self::Idle => idle::agents(quick),
+            // They are its own.
+            Self::Million => 0,
         }
     }
 
@@ -102,6 +110,7 @@ impl Scenario {
             Self::Silent => Sitting::Silent,
             Self::Churn => Sitting::Churn,
             Self::Idle => Sitting::Idle,
+            Self::Million => Sitting::Million,
         }
     }
 }
@@ -121,6 +130,8 @@ pub enum Sitting {
     Churn,
     /// [`Scenario::Idle`]
     Idle,
+    /// [`Scenario::Million`]
+    Million,
 }
 
 impl Sitting {
@@ -131,7 +142,7 @@ impl Sitting {
     pub fn rounds(self, rounds: u32) -> u32 {
         match self {
             Self::Park | Self::Admit | Self::Crowd | Self::Silent | Self::Idle => rounds,
-            Self::Churn => 1,
+            Self::Churn | Self::Million => 1,
         }
     }
 
@@ -156,6 +167,7 @@ impl Sitting {
             Self::Silent => (Scenario::Silent, silent::round(ground, &targets).await),
             Self::Churn => (Scenario::Churn, churn::round(ground, &targets).await),
             Self::Idle => (Scenario::Idle, idle::round(ground, &targets).await),
+            Self::Million => (Scenario::Million, million::round(ground).await),
         };
         Ok(vec![(scenario, found.context(scenario.name())?)])
     }
