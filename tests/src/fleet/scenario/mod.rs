@@ -136,7 +136,8 @@ pub enum Sitting {
 
 impl Sitting {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 6] = [Self::Park, Self::Admit, Self::Crowd, Self::Silent, Self::Churn, Self::Idle];
+    pub const ALL: [Self; 7] =
+        [Self::Park, Self::Admit, Self::Crowd, Self::Silent, Self::Churn, Self::Idle, Self::Million];
 
     /// Returns how many rounds there are, where `rounds` are asked for: what takes minutes takes place once.
     pub fn rounds(self, rounds: u32) -> u32 {
