@@ -25,12 +25,12 @@ use wakemq_tests::fleet::{DESCRIPTORS, plot, progress};
 /// shown as missed. To be run on a machine that has nothing else to do, from 2 cores and 4 GB of memory on, with a
 /// hard limit of 20,000 descriptors (`ulimit -Hn`), which the program makes use of by itself:
 ///
-/// cargo fleet all --json fleet.json --plots plots
+/// cargo fleet -- all --json fleet.json --plots plots
 ///
-/// cargo fleet park wake --targets wakemqd,mosquitto --rounds 5
+/// cargo fleet -- park wake --targets wakemqd,mosquitto --rounds 5
 #[derive(Debug, Parser)]
 #[command(name = "fleet", args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(arg_required_else_help = true)]
+#[command(arg_required_else_help = true, after_help = about_scenarios())]
 struct Cli {
     #[command(subcommand)]
     role: Option<Role>,
@@ -79,6 +79,19 @@ fn scenarios(word: &str) -> Result<Scenarios, String> {
         let names: Vec<_> = Scenario::ALL.iter().map(|scenario| scenario.name()).collect();
         format!("there are: all, {}", names.join(", "))
     })
+}
+
+/// Tells what the scenarios are.
+fn about_scenarios() -> String {
+    let one = |scenario: &Scenario| {
+        let about = scenario.to_possible_value();
+        let about = about.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
+        format!("\n  {:9}{}", scenario.name(), about.unwrap_or_default())
+    };
+    format!(
+        "Scenarios, in the order in which they take place:{}",
+        Scenario::ALL.iter().map(one).collect::<String>()
+    )
 }
 
 /// What this program is when it runs as a part of a benchmark.

@@ -158,20 +158,14 @@ impl Crew {
     pub async fn next(&mut self) -> Result<Event> {
         let event = timeout(STALL, self.events.recv()).await;
         let event = event.with_context(|| format!("nothing happened for {} s", STALL.as_secs()))?;
-        match event.context("there is no load process")? {
-            Event::Failed(why) => bail!("the load failed: {why}"),
-            event => Ok(event),
-        }
+        unfailed(event.context("there is no load process")?)
     }
 
     /// Takes all events that have come already.
     pub fn drain(&mut self) -> Result<Vec<Event>> {
         let mut all = Vec::new();
         while let Ok(event) = self.events.try_recv() {
-            if let Event::Failed(why) = event {
-                bail!("the load failed: {why}");
-            }
-            all.push(event);
+            all.push(unfailed(event)?);
         }
         Ok(all)
     }
@@ -193,6 +187,13 @@ impl Crew {
         }
         Ok(())
     }
+}
+
+fn unfailed(event: Event) -> Result<Event> {
+    if let Event::Failed(why) = event {
+        bail!("the load failed: {why}");
+    }
+    Ok(event)
 }
 
 /// Hands on what a load process tells, and its end as a failure.

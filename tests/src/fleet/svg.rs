@@ -10,6 +10,8 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
 /// About how many ticks an axis has.
 const TICKS: f64 = 6.0;
+const GRID: &str = "stroke=\"#ddd\" fill=\"none\"";
+const LINE: &str = "fill=\"none\" stroke-width=\"1.6\" stroke-linejoin=\"round\"";
 
 /// A line of a chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,17 +95,17 @@ impl Chart {
         let mut body = String::new();
         for value in x.ticks() {
             let at = x.at(value);
-            body += &format!("<path class=\"grid\" d=\"M{at:.1} {TOP}V{bottom}\"/>\n");
+            body += &format!("<path {GRID} d=\"M{at:.1} {TOP}V{bottom}\"/>\n");
             body += &label(at, bottom + 16.0, "middle", &short(value));
         }
         for value in y.ticks() {
             let at = y.at(value);
-            body += &format!("<path class=\"grid\" d=\"M{LEFT} {at:.1}H{right}\"/>\n");
+            body += &format!("<path {GRID} d=\"M{LEFT} {at:.1}H{right}\"/>\n");
             body += &label(LEFT - 6.0, at + 4.0, "end", &short(value));
         }
         body += &label((LEFT + right) / 2.0, HEIGHT - 12.0, "middle", self.x);
-        body += &label(LEFT, TOP - 8.0, "end", self.y);
-        body += &label((LEFT + right) / 2.0, 20.0, "middle", self.title);
+        body += &label(LEFT - 40.0, TOP - 10.0, "start", self.y);
+        body += &label((LEFT + right) / 2.0, 16.0, "middle", self.title);
         let mut named: Vec<&str> = Vec::new();
         for line in &self.lines {
             let colour = line.colour;
@@ -113,19 +115,18 @@ impl Chart {
                 // Writing into a string cannot fail.
                 write!(path, "{begin}{:.1} {:.1}", x.at(point.0), y.at(point.1)).ok();
             }
-            body += &format!("<path class=\"line\" stroke=\"{colour}\" d=\"{path}\"/>\n");
+            body += &format!("<path {LINE} stroke=\"{colour}\" d=\"{path}\"/>\n");
             if !named.contains(&&*line.name) {
                 let at = TOP + 12.0 + 18.0 * named.len() as f64;
                 let (from, text) = (right + 10.0, right + 34.0);
-                body += &format!("<path class=\"line\" stroke=\"{colour}\" d=\"M{from} {at}h18\"/>\n");
+                body += &format!("<path {LINE} stroke=\"{colour}\" d=\"M{from} {at}h18\"/>\n");
                 body += &label(text, at + 4.0, "start", &line.name);
                 named.push(&line.name);
             }
         }
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-             font-size=\"12\">\n<style>.grid{{stroke:#ddd;fill:none}}.line{{fill:none;stroke-width:1.6;\
-             stroke-linejoin:round}}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n"
+             font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n"
         )
     }
 }
