@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use wakemq_broker::clock::Clock;
+use wakemq_broker::config::Wol;
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
 use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, Plan, STORE};
@@ -85,6 +86,7 @@ async fn start(dir: &Path) -> Result<(Broker, Arc<dyn Store>, Clock)> {
         clock: clock.clone(),
         advertise: Advertise { endpoints: Vec::new(), ca: None },
         limits: Limits::default(),
+        wol: Wol::default(),
         metrics,
     })
     .await?;
