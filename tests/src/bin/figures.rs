@@ -1,21 +1,16 @@
 //! The benchmarks of WakeMQ.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::{Map, Value, json};
-use wakemq_tests::figures::load::Load;
 use wakemq_tests::figures::report::Report;
 use wakemq_tests::figures::shipped::Shipped;
-use wakemq_tests::figures::{
-    Setting, bare, daemon, events, flush, group, import, load, parked, proc, progress, wake,
-};
+use wakemq_tests::figures::{Setting, daemon, events, flush, import, proc, progress, wake};
 
-/// The benchmarks of WakeMQ: what it costs, and how fast it wakes.
+/// The benchmarks of WakeMQ: what it costs, and how fast it wakes. Those of many agents are `cargo fleet`.
 ///
 /// Prints a table on standard output, and on standard error what it is doing. Nothing fails for being slow: a goal
 /// that is missed is shown as missed. To be run in release, on a machine that has nothing else to do:
@@ -38,23 +33,12 @@ enum Action {
     /// From the publisher's call to the agent, with 1,000 connected agents: the broker as shipped, its store on disk;
     /// beside it what one commit and one fdatasync take.
     Wake(Options),
-    /// A wake of all of 10,000 connected agents: when the first and the last have it, and agents a second.
-    Group(Options),
     /// Events through the bus to 50 operators, in this process: events a second.
     Events(Options),
     /// 100,000 imported agents: time, memory, store, and one wake of all of them with ten connected.
     Import(Options),
-    /// Memory, and CPU time to admit, of each of 10,000 parked TLS agents (the slope from 2,000 on), against a bare
-    /// tokio-rustls server under the same load.
-    Parked(Options),
     /// The agent's daemon at rest: size, memory, threads, system calls (counted by strace where it is installed).
     Daemon(Options),
-    /// The bare server of `parked`.
-    #[command(hide = true)]
-    Bare(BareArgs),
-    /// The load of `parked`.
-    #[command(hide = true)]
-    Load(LoadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -74,51 +58,25 @@ struct Options {
     dir: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-struct BareArgs {
-    #[arg(long)]
-    certificate: PathBuf,
-    #[arg(long)]
-    key: PathBuf,
-}
-
-#[derive(Debug, Args)]
-struct LoadArgs {
-    #[arg(long)]
-    address: SocketAddr,
-    #[arg(long)]
-    ca: PathBuf,
-    #[arg(long)]
-    agents: PathBuf,
-    #[arg(long)]
-    from: usize,
-    #[arg(long)]
-    count: usize,
-}
-
 /// One of the benchmarks.
 #[derive(Debug, Clone, Copy)]
 enum Figure {
     Flush,
     Wake,
-    Group,
     Events,
     Import,
-    Parked,
     Daemon,
 }
 
 impl Figure {
-    const ALL: [Self; 6] = [Self::Flush, Self::Wake, Self::Group, Self::Import, Self::Parked, Self::Daemon];
+    const ALL: [Self; 4] = [Self::Flush, Self::Wake, Self::Import, Self::Daemon];
 
     fn name(self) -> &'static str {
         match self {
             Self::Flush => "flush",
             Self::Wake => "wake",
-            Self::Group => "group",
             Self::Events => "events",
             Self::Import => "import",
-            Self::Parked => "parked",
             Self::Daemon => "daemon",
         }
     }
@@ -127,10 +85,8 @@ impl Figure {
         match self {
             Self::Flush => flush::measure(setting).await,
             Self::Wake => wake::measure(setting, shipped).await,
-            Self::Group => group::measure(setting, shipped).await,
             Self::Events => events::measure(setting).await,
             Self::Import => import::measure(setting, shipped).await,
-            Self::Parked => parked::measure(setting, shipped).await,
             Self::Daemon => daemon::measure(setting, shipped).await,
         }
     }
@@ -153,26 +109,10 @@ async fn run(action: Action) -> Result<()> {
         Action::All(options) => measure(&Figure::ALL, &options).await,
         Action::Flush(options) => measure(&[Figure::Flush], &options).await,
         Action::Wake(options) => measure(&[Figure::Wake], &options).await,
-        Action::Group(options) => measure(&[Figure::Group], &options).await,
         Action::Events(options) => measure(&[Figure::Events], &options).await,
         Action::Import(options) => measure(&[Figure::Import], &options).await,
-        Action::Parked(options) => measure(&[Figure::Parked], &options).await,
         Action::Daemon(options) => measure(&[Figure::Daemon], &options).await,
-        Action::Bare(args) => {
-            end_with_parent()?;
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            bare::run(address, &args.certificate, &args.key, parked::DESCRIPTORS).await
-        }
-        Action::Load(LoadArgs { address, ca, agents, from, count }) => {
-            end_with_parent()?;
-            load::run(&Load { address, ca, agents, from, count }).await
-        }
     }
-}
-
-/// What is started for a benchmark does not outlive it, however it ends.
-fn end_with_parent() -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")
 }
 
 async fn measure(figures: &[Figure], options: &Options) -> Result<()> {

@@ -4,19 +4,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::{Map, Value, json};
 use wakemq_tests::descriptors;
 use wakemq_tests::figures::shipped::Shipped;
-use wakemq_tests::figures::{Setting, bare, proc};
+use wakemq_tests::figures::{Setting, proc};
 use wakemq_tests::fleet::found::{Curve, Found};
 use wakemq_tests::fleet::ground::Ground;
 use wakemq_tests::fleet::load::{self, Load};
 use wakemq_tests::fleet::scenario::{Scenario, Sitting};
 use wakemq_tests::fleet::target::{Kind, build_rumqttd};
-use wakemq_tests::fleet::{DESCRIPTORS, plot, progress};
+use wakemq_tests::fleet::{DESCRIPTORS, bare, plot, progress};
 
 /// The benchmark of many agents: WakeMQ's broker and others beside it, under the same load on the same machine.
 ///
@@ -159,7 +159,7 @@ async fn be(role: Role) -> Result<()> {
     // What is started for a benchmark does not outlive it, however it ends.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")?;
     match role {
-        Role::Bare { address, certificate, key } => bare::run(address, &certificate, &key, DESCRIPTORS).await,
+        Role::Bare { address, certificate, key } => bare::run(address, &certificate, &key).await,
         Role::Load(LoadArgs { address, ca, agents, also, returns, dials }) => {
             load::run(Load { address, ca, agents, also, returns, dials }).await
         }
@@ -210,7 +210,9 @@ async fn measure(options: Options) -> Result<()> {
         eprintln!("fleet: {words}");
     }
     ensure!(!present.is_empty(), "there is no target");
-    let found = run(&ground, &scenarios, &present, rounds).await?;
+    let mut found = Vec::new();
+    let ended = run(&ground, &scenarios, &present, rounds, &mut found).await;
+    // What was found until something failed is told all the same.
     print(&found, &left_out)?;
     if let Some(path) = json {
         let all: Map<String, Value> =
@@ -227,7 +229,7 @@ async fn measure(options: Options) -> Result<()> {
         let curves: Vec<Curve> = found.into_iter().flat_map(|(_, found)| found.curves).collect();
         plot::write(&dir, &curves)?;
     }
-    Ok(())
+    ended
 }
 
 /// Runs all rounds of each scenario. Whoever comes first changes, since the first may find the machine otherwise
@@ -237,8 +239,8 @@ async fn run(
     scenarios: &[Scenario],
     present: &[Kind],
     rounds: u32,
-) -> Result<Vec<(Scenario, Found)>> {
-    let mut found: Vec<(Scenario, Found)> = Vec::new();
+    found: &mut Vec<(Scenario, Found)>,
+) -> Result<()> {
     for sitting in Sitting::ALL {
         if !scenarios.iter().any(|scenario| sitting.has(*scenario)) {
             continue;
@@ -256,10 +258,8 @@ async fn run(
             targets.rotate_left(1);
         }
     }
-    if found.is_empty() {
-        bail!("nothing was measured");
-    }
-    Ok(found)
+    ensure!(!found.is_empty(), "nothing was measured");
+    Ok(())
 }
 
 fn print(found: &[(Scenario, Found)], left_out: &[String]) -> Result<()> {

@@ -9,7 +9,6 @@ use wakemq_protocol::{GroupPath, Kind, Submission, Topic, to_json};
 use wakemq_publisher::new_command_id;
 
 use super::fleet::Fleet;
-use super::group::operator;
 use super::proc::settled_memory;
 use super::report::Report;
 use super::server::{Data, Server};
@@ -44,7 +43,7 @@ pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let server = Server::start(shipped, data).await?;
     report.add("start until it listens", began.elapsed().as_secs_f64() * 1e3, "ms");
     let mut fleet = Fleet::connect(&server, &imported[..CONNECTED]).await?;
-    let mut operator = operator(&server).await?;
+    let mut operator = server.operator().await?;
     let before = settled_memory(server.process.pid()).await?.own;
     report.add("own memory after the start", before as f64 / 1e6, "MB");
     let store = store_size(server.data.path())?;

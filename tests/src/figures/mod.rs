@@ -1,20 +1,18 @@
 //! Benchmarks: what the program `figures` measures, and how it is told.
 //!
+//! What many agents cost and how they fare is measured by [`fleet`](crate::fleet), with what is here.
+//!
 //! The programs that are measured as processes are built alone, as they are shipped: features that the tests of
 //! other packages want would change their size and their memory. Unlike the tests, benchmarks let real time pass.
 //! Nothing here judges a time by failing; a figure that misses its goal is shown as such.
 
-pub mod bare;
 pub mod child;
 pub mod client;
 pub mod daemon;
 pub mod events;
 pub mod fleet;
 pub mod flush;
-pub mod group;
 pub mod import;
-pub mod load;
-pub mod parked;
 pub mod proc;
 pub mod report;
 pub mod server;

@@ -13,8 +13,10 @@ use wakemq_publisher::{IMPORT_LINES_MAX, Management, load_profile};
 
 use super::Setting;
 use super::child::Running;
+use super::client::{Dialer, Lean};
 use super::shipped::Shipped;
 use crate::broker::import;
+use crate::raw::{Login, Version};
 use crate::wait::within;
 
 /// All defaults, but for a warning: so many connections may well be more than there are descriptors.
@@ -79,6 +81,15 @@ impl Server {
     /// Returns the administrator's profile.
     pub fn profile(&self) -> Result<Profile> {
         Ok(load_profile(&self.data.path().join(OPERATOR))?)
+    }
+
+    /// Connects the administrator over MQTT.
+    pub async fn operator(&self) -> Result<Lean> {
+        let profile = self.profile()?;
+        let mut lean = Dialer::new(self.address, &self.data.ca())?.dial(None).await?;
+        let name = format!("op:{}", profile.operator);
+        lean.enter(&Login::new(Version::V5, &name, profile.secret.expose())).await?;
+        Ok(lean)
     }
 
     /// Creates agents `a0`, `a1` and so on, and returns their secrets.

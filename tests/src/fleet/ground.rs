@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use wakemq_protocol::AgentId;
+use wakemq_protocol::{AgentId, Secret};
 
 use super::progress;
+use crate::broker::write_private;
 use crate::figures::Setting;
-use crate::figures::load::write_agents;
 use crate::figures::server::{Data, Server};
 use crate::figures::shipped::Shipped;
 
@@ -43,7 +43,7 @@ impl Ground {
         process.stop().await?;
         let dir = setting.tempdir()?;
         let agents_file = dir.path().join("agents");
-        write_agents(&agents_file, &imported)?;
+        write(&agents_file, &imported)?;
         let agents = imported.into_iter().map(|(agent, _)| agent).collect();
         Ok(Self { shipped, setting, rumqttd, template: data, agents, agents_file, _dir: dir })
     }
@@ -78,4 +78,11 @@ impl Ground {
         }
         Ok(copy)
     }
+}
+
+/// Writes agents as a load process reads them.
+fn write(path: &Path, agents: &[(AgentId, Secret)]) -> Result<()> {
+    let lines: String =
+        agents.iter().map(|(agent, secret)| format!("{agent} {}\n", secret.expose())).collect();
+    write_private(path, &lines)
 }

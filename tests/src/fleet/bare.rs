@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use wakemq_broker::transport::server_config::server_config;
 use wakemq_broker::transport::socket::{accepted, listen};
 
+use super::DESCRIPTORS;
 use crate::descriptors;
 
 /// CONNACK and SUBACK, so that the same load can be put on it.
@@ -22,8 +23,8 @@ const REQUEST_MAX: usize = 1024;
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves for ever; prints `listening ADDRESS`.
-pub async fn run(address: SocketAddr, certificate: &Path, key: &Path, connections: u64) -> Result<()> {
-    descriptors::raise(connections)?;
+pub async fn run(address: SocketAddr, certificate: &Path, key: &Path) -> Result<()> {
+    descriptors::raise(DESCRIPTORS)?;
     let acceptor = TlsAcceptor::from(server_config(certificate, key)?);
     let listener = listen(address)?;
     writeln!(std::io::stdout(), "listening {}", listener.local_addr()?).context("standard output")?;
@@ -32,7 +33,7 @@ pub async fn run(address: SocketAddr, certificate: &Path, key: &Path, connection
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             if let Err(error) = serve(stream, acceptor).await {
-                eprintln!("figures: bare: a connection failed: {error}");
+                eprintln!("fleet: bare: a connection failed: {error}");
             }
         });
     }
