@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 use wakemq_tests::descriptors;
 use wakemq_tests::figures::shipped::Shipped;
 use wakemq_tests::figures::{Setting, proc};
@@ -136,7 +137,7 @@ async fn main() -> ExitCode {
         // What was started ends with what is dropped here, or is tied to this process's life.
         None => tokio::select! {
             done = measure(options) => done,
-            interrupted = tokio::signal::ctrl_c() => match interrupted {
+            interrupted = interrupted() => match interrupted {
                 Ok(()) => {
                     eprintln!("fleet: interrupted");
                     return ExitCode::from(130);
@@ -152,6 +153,15 @@ async fn main() -> ExitCode {
             eprintln!("hint: --help tells what is needed; what the targets said is above");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
     }
 }
 
