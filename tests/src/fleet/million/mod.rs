@@ -39,6 +39,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const SAME_LOOKS: usize = 5;
 const LOOKS_MAX: usize = 150;
 const SAME_BYTES: usize = 64 << 10;
+const SAME_BYTES_A_SESSION: usize = 8;
 
 /// Connects as many sessions as each of `sizes` says, and prints `heap SESSIONS BYTES RESIDENT` for each and for none.
 pub async fn run(dir: &Path, sizes: &[usize], heap: &dyn Fn() -> usize) -> Result<()> {
@@ -130,11 +131,12 @@ async fn arrive(dialer: Dialer, client: stream::Client, number: usize) -> Result
 
 /// Prints a reading, once the heap has settled.
 async fn tell(sessions: usize, heap: &dyn Fn() -> usize) -> Result<()> {
+    let near = SAME_BYTES + sessions * SAME_BYTES_A_SESSION;
     let (mut last, mut same) = (heap(), 0);
     for _ in 0..LOOKS_MAX {
         sleep(LOOK).await;
         let now = heap();
-        same = if now.abs_diff(last) <= SAME_BYTES { same + 1 } else { 0 };
+        same = if now.abs_diff(last) <= near { same + 1 } else { 0 };
         if same == SAME_LOOKS {
             break;
         }

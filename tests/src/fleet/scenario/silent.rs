@@ -18,7 +18,7 @@ const GOAL: f64 = 0.9;
 
 /// Agents that come first, and then those that come without and among mute connections.
 fn agents_in_turn(quick: bool) -> [usize; 3] {
-    if quick { [200, 700, 1_200] } else { [1_000, 4_000, 7_000] }
+    if quick { [200, 700, 1_200] } else { [1_000, 3_500, 6_000] }
 }
 
 /// Returns how many agents are needed.
