@@ -101,6 +101,15 @@ impl Scenario {
         }
     }
 
+    /// Returns how many rounds there are by default. What takes a minute or more for each target takes place once,
+    /// so that all of them together take less than 25.
+    pub fn rounds(self) -> u32 {
+        match self {
+            Self::Park | Self::Admit | Self::Wake | Self::Group => 3,
+            Self::Storm | Self::Flap | Self::Silent | Self::Churn | Self::Idle | Self::Million => 1,
+        }
+    }
+
     /// Returns with which others it takes place on the same agents.
     fn sitting(self) -> Sitting {
         match self {
@@ -138,14 +147,6 @@ impl Sitting {
     /// All of them, in the order in which they are run.
     pub const ALL: [Self; 7] =
         [Self::Park, Self::Admit, Self::Crowd, Self::Silent, Self::Churn, Self::Idle, Self::Million];
-
-    /// Returns how many rounds there are, where `rounds` are asked for: what takes minutes takes place once.
-    pub fn rounds(self, rounds: u32) -> u32 {
-        match self {
-            Self::Park | Self::Admit | Self::Crowd | Self::Silent | Self::Idle => rounds,
-            Self::Churn | Self::Million => 1,
-        }
-    }
 
     /// Measures one round of those of its scenarios that are asked for.
     pub async fn round(
