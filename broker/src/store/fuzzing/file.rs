@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use ::redb::StorageBackend;
 use parking_lot::Mutex;
 
+use super::Input;
 use super::exercise::{at, exercise, fill, read_all};
 use crate::store::redb::{open_on, write_empty};
 use crate::store::{Store, StoreError};
@@ -100,19 +101,7 @@ fn open(medium: &Medium, cache_bytes: usize) -> Result<Arc<dyn Store>, StoreErro
     open_on(Box::new(open), cache_bytes, at(3), Arc::new(()))
 }
 
-struct Input<'a>(&'a [u8]);
-
 impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn two(&mut self) -> Option<usize> {
-        Some(usize::from(self.byte()?) << 8 | usize::from(self.byte()?))
-    }
-
     fn file(&mut self, good: &Good) -> Vec<u8> {
         let mut content = match self.byte().unwrap_or(0) {
             0 | 3 => good.closed.clone(),
@@ -122,7 +111,7 @@ impl Input<'_> {
         let written = |page: &[u8]| page.iter().any(|byte| *byte != 0);
         let pages = content.chunks(PAGE).enumerate().filter(|(_, page)| written(page));
         let pages: Vec<usize> = pages.map(|(number, _)| number * PAGE).collect();
-        while self.change(&mut content, &pages, good).is_some() {}
+        while self.change_file(&mut content, &pages, good).is_some() {}
         content
     }
 
@@ -135,7 +124,7 @@ impl Input<'_> {
     }
 
     /// Makes the next change; `None` at the end.
-    fn change(&mut self, content: &mut Vec<u8>, pages: &[usize], good: &Good) -> Option<()> {
+    fn change_file(&mut self, content: &mut Vec<u8>, pages: &[usize], good: &Good) -> Option<()> {
         match self.byte()? % 7 {
             0 => {
                 let (at, byte) = (self.place(pages)?, self.byte()?);

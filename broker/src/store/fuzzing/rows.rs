@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::Input;
 use super::exercise::{exercise, fill};
 use crate::store::StoreError;
 use crate::store::batch::Job;
@@ -17,25 +18,13 @@ use crate::store::shared::{Backend, SharedStore};
 pub fn store_rows(data: &[u8]) {
     let mut rows = good_rows().clone();
     let mut input = Input(data);
-    while let Some(()) = input.change(&mut rows) {}
+    while let Some(()) = input.change_rows(&mut rows) {}
     let claims = Arc::new(Claims::default());
     let memory = Memory::of_rows(rows, claims.clone());
     exercise(&SharedStore::new(memory, claims));
 }
 
-struct Input<'a>(&'a [u8]);
-
 impl Input<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn two(&mut self) -> Option<usize> {
-        Some(usize::from(self.byte()?) << 8 | usize::from(self.byte()?))
-    }
-
     fn bytes(&mut self, n: usize) -> Vec<u8> {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
@@ -43,7 +32,7 @@ impl Input<'_> {
     }
 
     /// Makes the next change; `None` at the end.
-    fn change(&mut self, rows: &mut Vec<(Table, Pair)>) -> Option<()> {
+    fn change_rows(&mut self, rows: &mut Vec<(Table, Pair)>) -> Option<()> {
         let kind = self.byte()?;
         let table = Table::ALL[usize::from(self.byte()?) % Table::ALL.len()];
         if kind == 0 {
