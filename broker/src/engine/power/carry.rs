@@ -210,7 +210,7 @@ impl Carrier {
         to: AgentId,
         job: Option<Box<RelayJob>>,
     ) -> CommandState {
-        let Some(who) = operator_of(&carried.by).and_then(|name| self.engine.rights(&name)) else {
+        let Some(who) = self.commander(&carried.by) else {
             return CommandState::Expired;
         };
         self.expect(command);
@@ -229,10 +229,16 @@ impl Carrier {
 
     /// Returns the operator that published the command, if it may still command the endpoint; or why not.
     fn right(&self, by: &str, sleeper: &AgentRow) -> Result<Operator, String> {
-        let who = operator_of(by).and_then(|name| self.engine.rights(&name));
-        who.filter(|who| who.role >= Role::Operator && who.scope.contains(&sleeper.group)).ok_or_else(|| {
+        let who = self.commander(by).filter(|who| who.scope.contains(&sleeper.group));
+        who.ok_or_else(|| {
             format!("{by} may not switch {} on any more: its right was taken away", sleeper.agent)
         })
+    }
+
+    /// Returns the operator that published the command, if it may still command anybody.
+    fn commander(&self, by: &str) -> Option<Operator> {
+        let who = operator_of(by).and_then(|name| self.engine.rights(&name));
+        who.filter(|who| who.role >= Role::Operator)
     }
 
     /// Has the attempt told what becomes of a command.
