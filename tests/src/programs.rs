@@ -1,7 +1,7 @@
 //! The programs under test, built once by the cargo that runs the tests.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -17,10 +17,72 @@ pub struct Programs {
     pub wakemq: PathBuf,
 }
 
+/// The packages of the programs, and this one, whatever is wanted of it: dependencies get the features that the named
+/// packages want together, and so the same ones as in the build that is running.
+const PACKAGES: [&str; 4] = ["wakemq-tests", "wakemq-broker", "wakemq-agent", "wakemq-publisher"];
+
 /// Variables that cargo sets for what it runs. A build that inherits them takes them for changes of its own
 /// surroundings and begins anew.
 const SET_BY_CARGO: [&str; 6] =
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "CARGO_TARGET_TMPDIR"];
+
+/// A build in the profile and target directory of the running program.
+#[derive(Debug)]
+pub struct Build {
+    /// The call of cargo.
+    pub cargo: Command,
+    /// Where the programs will lie.
+    pub place: PathBuf,
+}
+
+impl Build {
+    /// Prepares that of programs of the workspace.
+    pub fn of(programs: &[&str]) -> Result<Self> {
+        let mut build = Self::new()?;
+        build
+            .cargo
+            .arg("--offline")
+            .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
+            .args(programs.iter().flat_map(|program| ["--bin", program]));
+        if !cfg!(feature = "test-util") {
+            build.cargo.arg("--no-default-features");
+        }
+        Ok(build)
+    }
+
+    /// Prepares that of a package of its own outside the workspace, which lies in a directory of this one. What of
+    /// its dependencies is the same is shared all the same.
+    pub fn of_package(dir: &str) -> Result<Self> {
+        let mut build = Self::new()?;
+        build.cargo.args(["--locked", "--manifest-path"]).arg(Path::new(dir).join("Cargo.toml"));
+        Ok(build)
+    }
+
+    fn new() -> Result<Self> {
+        let exe = std::env::current_exe().context("cannot find this program's own path")?;
+        let beside = exe.parent().context("this program lies nowhere")?;
+        // Tests lie in `deps`, programs beside it.
+        let place = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+        let profile = match place.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let target = place.parent().context("the programs lie in no target directory")?;
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| SET_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
+                cargo.env_remove(name);
+            }
+        }
+        cargo
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        Ok(Self { cargo, place: place.to_owned() })
+    }
+}
 
 impl Programs {
     /// Builds the programs if that was not done yet, in the profile and target directory of the running program.
@@ -32,32 +94,8 @@ impl Programs {
 }
 
 fn build() -> Result<Programs> {
-    let exe = std::env::current_exe().context("cannot find this program's own path")?;
-    let beside = exe.parent().context("this program lies nowhere")?;
-    // Tests lie in `deps`, programs beside it.
-    let dir = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
-    let profile = match dir.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let target = dir.parent().context("the programs lie in no target directory")?;
-
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| SET_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
-            cargo.env_remove(name);
-        }
-    }
-    // This package is named too, though none of its programs is wanted: dependencies get the features that the
-    // named packages want together, and so the same ones as in the build that is running.
-    let packages = ["wakemq-tests", "wakemq-broker", "wakemq-agent", "wakemq-publisher"];
-    cargo
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
-        .args(["build", "--quiet", "--offline", "--profile", profile, "--target-dir"])
-        .arg(target)
-        .args(packages.iter().flat_map(|package| ["--package", package]))
-        .args(["wakemqd", "wakemq-agent", "wakemq"].iter().flat_map(|program| ["--bin", program]));
-    let built = cargo.output().context("cannot run cargo")?;
+    let Build { mut cargo, place } = Build::of(&["wakemqd", "wakemq-agent", "wakemq"])?;
+    let built = cargo.arg("--quiet").output().context("cannot run cargo")?;
     ensure!(
         built.status.success(),
         "cargo cannot build the programs ({}):\n{}",
@@ -65,7 +103,7 @@ fn build() -> Result<Programs> {
         String::from_utf8_lossy(&built.stderr)
     );
     let program = |name: &str| {
-        let path = dir.join(name);
+        let path = place.join(name);
         ensure!(path.exists(), "cargo built no {}", path.display());
         Ok(path)
     };

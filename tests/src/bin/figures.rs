@@ -15,7 +15,7 @@ use wakemq_tests::figures::{Setting, daemon, events, flush, import, proc, progre
 /// Prints a table on standard output, and on standard error what it is doing. Nothing fails for being slow: a goal
 /// that is missed is shown as missed. To be run in release, on a machine that has nothing else to do:
 ///
-/// cargo run --release -p wakemq-tests --bin figures -- all --repeat 3 --json figures.json
+/// cargo figures -- all --repeat 3 --json figures.json
 #[derive(Debug, Parser)]
 #[command(name = "figures", subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
@@ -69,7 +69,7 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 4] = [Self::Flush, Self::Wake, Self::Import, Self::Daemon];
+    const ALL: [Self; 5] = [Self::Flush, Self::Wake, Self::Events, Self::Import, Self::Daemon];
 
     fn name(self) -> &'static str {
         match self {
@@ -118,10 +118,12 @@ async fn run(action: Action) -> Result<()> {
 async fn measure(figures: &[Figure], options: &Options) -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("figures: this is no release build: the figures say nothing");
+    } else if cfg!(feature = "test-util") {
+        eprintln!("figures: wakemqd is not quite as it is shipped: use `cargo figures`");
     }
     let machine = proc::machine(&options.dir.clone().unwrap_or_else(std::env::temp_dir))?;
     progress("programs", "building wakemqd and wakemq-agent as they are shipped");
-    let shipped = Shipped::build()?;
+    let shipped = Shipped::build(&[daemon::PROGRAM]).await?;
     let mut found: Vec<(Figure, Report)> = Vec::new();
     for figure in figures {
         let mut whole: Option<Report> = None;

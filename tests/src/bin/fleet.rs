@@ -1,23 +1,25 @@
 //! The benchmark of many agents.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use wakemq_tests::descriptors;
 use wakemq_tests::figures::shipped::Shipped;
 use wakemq_tests::figures::{Setting, proc};
-use wakemq_tests::fleet::found::{Curve, Found};
+use wakemq_tests::fleet::found::Found;
 use wakemq_tests::fleet::ground::Ground;
 use wakemq_tests::fleet::load::{self, Load};
+use wakemq_tests::fleet::outcome::Outcome;
 use wakemq_tests::fleet::scenario::{Scenario, Sitting};
 use wakemq_tests::fleet::target::{Kind, build_rumqttd};
-use wakemq_tests::fleet::{DESCRIPTORS, bare, plot, progress};
+use wakemq_tests::fleet::{DESCRIPTORS, bare, progress};
 
 /// The benchmark of many agents: WakeMQ's broker and others beside it, under the same load on the same machine.
 ///
@@ -57,6 +59,9 @@ struct Options {
     /// Writes everything to a file as one JSON object, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes the tables to a file as Markdown, with a column for each target, too.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Draws the plots into a directory, as SVG.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -138,10 +143,10 @@ async fn main() -> ExitCode {
         // What was started ends with what is dropped here, or is tied to this process's life.
         None => tokio::select! {
             done = measure(options) => done,
-            interrupted = interrupted() => match interrupted {
-                Ok(()) => {
-                    eprintln!("fleet: interrupted");
-                    return ExitCode::from(130);
+            ended = signalled() => match ended {
+                Ok(code) => {
+                    eprintln!("fleet: ended by a signal");
+                    return ExitCode::from(code);
                 }
                 Err(error) => Err(error.into()),
             },
@@ -157,12 +162,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() -> std::io::Result<()> {
+/// Waits for Ctrl-C or SIGTERM, and returns with which code a shell would say so.
+async fn signalled() -> std::io::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 130),
+        _ = terminate.recv() => Ok(143),
     }
 }
 
@@ -180,10 +185,12 @@ async fn be(role: Role) -> Result<()> {
 async fn measure(options: Options) -> Result<()> {
     if cfg!(debug_assertions) {
         eprintln!("fleet: this is no release build: the figures say nothing");
+    } else if cfg!(feature = "test-util") {
+        eprintln!("fleet: wakemqd is not quite as it is shipped: use `cargo fleet`");
     }
     // The targets inherit it.
     descriptors::raise(DESCRIPTORS)?;
-    let Options { scenarios, quick, rounds, targets, json, plots, dir } = options;
+    let Options { scenarios, quick, rounds, targets, json, markdown, plots, dir } = options;
     let scenarios: Vec<Scenario> = Scenario::ALL
         .into_iter()
         .filter(|scenario| {
@@ -200,12 +207,14 @@ async fn measure(options: Options) -> Result<()> {
             && scenarios.iter().any(|scenario| scenario.targets().contains(kind))
     };
     let wanted: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
-    progress("programs", "building wakemqd as it is shipped");
-    let shipped = Shipped::build_broker()?;
+    progress("programs", "building wakemqd and what else is needed, as it is shipped");
+    let others: Vec<_> = scenarios.iter().flat_map(|scenario| scenario.programs()).copied().collect();
+    let shipped = Shipped::build(&others).await?;
     let rumqttd = match wanted.contains(&Kind::Rumqttd) {
         true => build_rumqttd().await,
         false => Err("it is not asked for".to_owned()),
     };
+    let began = Instant::now();
     let agents = scenarios.iter().map(|scenario| scenario.agents(quick)).max().unwrap_or_default();
     let setting = Setting { quick, dir, round: 1 };
     let ground = Ground::new(shipped, setting, rumqttd, agents).await?;
@@ -223,22 +232,17 @@ async fn measure(options: Options) -> Result<()> {
     ensure!(!present.is_empty(), "there is no target");
     let mut found = Vec::new();
     let ended = run(&ground, &scenarios, &present, rounds, &mut found).await;
+    let outcome = Outcome { machine, quick, rounds, took: began.elapsed(), left_out, found };
     // What was found until something failed is told all the same.
-    print(&found, &left_out)?;
+    std::io::stdout().write_all(outcome.tables().as_bytes()).context("standard output")?;
     if let Some(path) = json {
-        let all: Map<String, Value> =
-            found.iter().map(|(scenario, found)| (scenario.name().to_owned(), found.json())).collect();
-        let release = !cfg!(debug_assertions);
-        let whole = json!({
-            "machine": machine, "release": release, "quick": quick, "rounds": rounds, "left_out": left_out,
-            "scenarios": all,
-        });
-        std::fs::write(&path, format!("{whole:#}\n"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        outcome.write_json(&path)?;
+    }
+    if let Some(path) = markdown {
+        outcome.write_markdown(&path)?;
     }
     if let Some(dir) = plots {
-        let curves: Vec<Curve> = found.into_iter().flat_map(|(_, found)| found.curves).collect();
-        plot::write(&dir, &curves)?;
+        outcome.write_plots(&dir)?;
     }
     ended
 }
@@ -280,10 +284,4 @@ async fn run(
     }
     ensure!(!found.is_empty(), "nothing was measured");
     Ok(())
-}
-
-fn print(found: &[(Scenario, Found)], left_out: &[String]) -> Result<()> {
-    let mut tables: Vec<_> = found.iter().map(|(_, found)| found.report.table()).collect();
-    tables.extend(left_out.iter().map(|words| format!("{words}\n")));
-    std::io::Write::write_all(&mut std::io::stdout(), tables.join("\n").as_bytes()).context("standard output")
 }

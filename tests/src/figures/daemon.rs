@@ -20,17 +20,20 @@ use crate::agents::Home;
 use crate::wait::{eventually, within};
 
 const FIGURE: &str = "daemon";
+/// The program.
+pub const PROGRAM: &str = "wakemq-agent";
 
 /// Measures.
 pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let mut report = Report::new("daemon: wakemq-agent at rest");
-    size(&mut report, shipped.wakemq_agent()?).await?;
+    let program = shipped.program(PROGRAM)?;
+    size(&mut report, &program).await?;
 
     let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;
     let (id, secret) = server.import(1).await?.pop().context("no agent")?;
     let ca = std::fs::read_to_string(server.data.ca())?;
     let home = Home::of(&id, &secret, vec![server.address.to_string()], ca)?;
-    let mut command = Command::new(shipped.wakemq_agent()?);
+    let mut command = Command::new(program);
     command.args(["--log", "warn", "run", "--keep-alive", "1200", "--state"]).arg(home.state());
     let mut daemon = Running::start("wakemq-agent", command)?;
     let mut management = Management::new(&server.profile()?)?;

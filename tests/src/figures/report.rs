@@ -21,6 +21,17 @@ impl Goal {
         }
     }
 
+    /// Says whether a value meets it, and if not, by how much.
+    fn verdict(self, value: f64) -> String {
+        let beyond = match self {
+            _ if self.is_met(value) => return "met".to_owned(),
+            Self::AtMost(0.0) => return format!("MISSED by {}", number(value)),
+            Self::AtMost(goal) => value / goal - 1.0,
+            Self::AtLeast(goal) => 1.0 - value / goal,
+        };
+        format!("MISSED by {} %", number(beyond * 100.0))
+    }
+
     fn json(self) -> Value {
         match self {
             Self::AtMost(goal) => json!({ "at_most": goal }),
@@ -63,6 +74,32 @@ impl Row {
         let least = self.values.iter().copied().fold(f64::INFINITY, f64::min);
         (least, self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
     }
+
+    fn line(&self) -> Line {
+        let (least, greatest) = self.spread();
+        Line {
+            what: self.what.clone(),
+            value: number(self.median()),
+            unit: self.unit,
+            spread: (self.values.len() > 1).then(|| format!("{} to {}", number(least), number(greatest))),
+            goal: self.goal.map(|goal| (goal.to_string(), goal.verdict(self.median()))),
+        }
+    }
+}
+
+/// A figure as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is.
+    pub what: String,
+    /// The median.
+    pub value: String,
+    /// The unit of the median.
+    pub unit: &'static str,
+    /// The least and the greatest, of several.
+    pub spread: Option<String>,
+    /// The goal, and whether it is met: `met`, or by how much it is missed.
+    pub goal: Option<(String, String)>,
 }
 
 /// What one benchmark found.
@@ -110,23 +147,37 @@ impl Report {
         }
     }
 
+    /// Returns its title.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// Returns what must be said about the figures.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Returns the figures as text.
+    pub fn lines(&self) -> impl Iterator<Item = Line> {
+        self.rows.iter().map(Row::line)
+    }
+
     /// Prints it as a table: of several repetitions the median, the least and the greatest.
     pub fn table(&self) -> String {
         let repeated = self.rows.iter().any(|row| row.values.len() > 1);
-        let mut lines =
-            vec![["", if repeated { "median" } else { "" }, "", "spread", "goal"].map(str::to_owned)];
-        lines.extend(self.rows.iter().map(|row| {
-            let (least, greatest) = row.spread();
-            let spread =
-                if repeated { format!("{} to {}", number(least), number(greatest)) } else { String::new() };
-            let goal = row.goal.map_or_else(String::new, |goal| {
-                format!("{goal}: {}", if goal.is_met(row.median()) { "met" } else { "MISSED" })
-            });
-            [row.what.clone(), number(row.median()), row.unit.to_owned(), spread, goal]
+        let head =
+            ["", if repeated { "median" } else { "" }, "", if repeated { "spread" } else { "" }, "goal"];
+        let mut lines = vec![head.map(str::to_owned)];
+        lines.extend(self.lines().map(|line| {
+            let goal = line.goal.map(|(goal, verdict)| format!("{goal}: {verdict}"));
+            [
+                line.what,
+                line.value,
+                line.unit.to_owned(),
+                line.spread.unwrap_or_default(),
+                goal.unwrap_or_default(),
+            ]
         }));
-        if !repeated {
-            lines[0][3].clear();
-        }
         let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
         let widths = [0, 1, 2, 3].map(width);
         let mut text = format!("{}\n", self.title);
@@ -155,6 +206,7 @@ impl Report {
                 "values": row.values,
                 "goal": row.goal.map(Goal::json),
                 "met": row.goal.map(|goal| goal.is_met(row.median())),
+                "verdict": row.goal.map(|goal| goal.verdict(row.median())),
             })
         };
         json!({ "title": self.title, "rows": self.rows.iter().map(row).collect::<Vec<_>>(), "notes": self.notes })
@@ -195,7 +247,7 @@ mod tests {
         assert_eq!(report.json()["notes"], json!(["said once"]));
         let table = report.table();
         assert!(table.contains("2.50 x"), "{table}");
-        assert!(table.contains("1.00 to 3.00  at most 2.00: MISSED"), "{table}");
+        assert!(table.contains("1.00 to 3.00  at most 2.00: MISSED by 25.0 %"), "{table}");
     }
 
     #[test]

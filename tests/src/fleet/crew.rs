@@ -46,6 +46,7 @@ pub struct Crew {
     plan: Plan,
     members: Vec<Member>,
     connected: usize,
+    return_secs: u64,
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
 }
@@ -69,12 +70,18 @@ impl Crew {
     /// Makes a crew without a process: each is started when it is needed.
     pub fn new(plan: Plan) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
-        Self { plan, members: Vec::new(), connected: 0, sender, events }
+        Self { plan, members: Vec::new(), connected: 0, return_secs: 0, sender, events }
     }
 
     /// Returns how many agents are connected.
     pub fn connected(&self) -> usize {
         self.connected
+    }
+
+    /// Returns the longest time in seconds within which an agent was told to come back, among those that were waited
+    /// for; 0 if none was told any.
+    pub fn return_secs(&self) -> u64 {
+        self.return_secs
     }
 
     /// Connects more agents, up to a number of them in all, and waits until the last is there.
@@ -107,13 +114,14 @@ impl Crew {
         let mut each = Times::new()?;
         let mut last = began;
         for _ in 0..count {
-            let (at, took_us) = loop {
-                if let Event::Up(_, at, took_us) = self.next().await? {
-                    break (at, took_us);
+            let arrival = loop {
+                if let Event::Up(arrival) = self.next().await? {
+                    break arrival;
                 }
             };
-            each.record(Duration::from_micros(took_us))?;
-            last = last.max(at);
+            each.record(Duration::from_micros(arrival.took_us))?;
+            last = last.max(arrival.at);
+            self.return_secs = self.return_secs.max(arrival.return_secs);
         }
         Ok(Coming { took: last.since(began), each })
     }

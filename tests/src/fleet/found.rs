@@ -34,7 +34,7 @@ pub struct Found {
 impl Found {
     /// Makes one without any.
     pub fn new(title: &'static str) -> Self {
-        Self { report: Report::new(title), curves: Vec::new() }
+        Self::from(Report::new(title))
     }
 
     /// Takes in what another round found.
@@ -62,6 +62,12 @@ impl Found {
         let mut all = self.report.json();
         all["curves"] = self.curves.iter().map(curve).collect();
         all
+    }
+}
+
+impl From<Report> for Found {
+    fn from(report: Report) -> Self {
+        Self { report, curves: Vec::new() }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod found;
 pub mod ground;
 pub mod load;
 pub mod million;
+pub mod outcome;
 pub mod plot;
 pub mod sample;
 pub mod scenario;
@@ -19,10 +20,14 @@ pub mod svg;
 pub mod target;
 pub mod words;
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
 /// Descriptors that each process of a run may hold at most.
 pub const DESCRIPTORS: u64 = 20_000;
 
-/// Tells on standard error how far a run has come.
+/// Tells on standard error how far a run has come, and after how many seconds.
 pub fn progress(scenario: &str, words: &str) {
-    eprintln!("fleet: {scenario}: {words}");
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("fleet: {:4} s: {scenario}: {words}", BEGAN.elapsed().as_secs());
 }

@@ -80,7 +80,8 @@ impl Axis {
         let unit = 10_f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|of| of * unit).into_iter().find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
-        let count = ((self.high - self.low) / step).floor() as i32;
+        // A last one that is off by a rounding is one all the same.
+        let count = ((self.high - self.low) / step + 1e-6).floor() as i32;
         (0..=count).map(|tick| (self.low / step).ceil() * step + f64::from(tick) * step).collect()
     }
 }

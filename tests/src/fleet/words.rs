@@ -28,8 +28,8 @@ pub enum Order {
 /// What a load process tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// An agent is connected and subscribed: its number, since when, and how many microseconds it took from dialling.
-    Up(usize, Moment, u64),
+    /// An agent is connected and subscribed.
+    Up(Arrival),
     /// A command was delivered to an agent.
     Got(usize, Moment),
     /// An agent's connection was lost, and it will come back.
@@ -44,6 +44,19 @@ pub enum Event {
     Closed(u64),
     /// The process cannot go on.
     Failed(String),
+}
+
+/// How an agent came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The agent's number.
+    pub number: usize,
+    /// Since when it is connected and subscribed.
+    pub at: Moment,
+    /// How many microseconds that took from dialling.
+    pub took_us: u64,
+    /// Within how many seconds it is to come back after a loss; 0 without any advice.
+    pub return_secs: u64,
 }
 
 impl fmt::Display for Order {
@@ -84,7 +97,9 @@ impl FromStr for Order {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Up(number, Moment(at), took) => write!(f, "up {number} {at} {took}"),
+            Self::Up(Arrival { number, at: Moment(at), took_us, return_secs }) => {
+                write!(f, "up {number} {at} {took_us} {return_secs}")
+            }
             Self::Got(number, Moment(at)) => write!(f, "got {number} {at}"),
             Self::Lost(number) => write!(f, "lost {number}"),
             Self::Pongs(count) => write!(f, "pongs {count}"),
@@ -102,7 +117,12 @@ impl FromStr for Event {
     fn from_str(line: &str) -> Result<Self> {
         let mut words = line.split_whitespace();
         Ok(match words.next() {
-            Some("up") => Self::Up(number(&mut words)?, Moment(number(&mut words)?), number(&mut words)?),
+            Some("up") => Self::Up(Arrival {
+                number: number(&mut words)?,
+                at: Moment(number(&mut words)?),
+                took_us: number(&mut words)?,
+                return_secs: number(&mut words)?,
+            }),
             Some("got") => Self::Got(number(&mut words)?, Moment(number(&mut words)?)),
             Some("lost") => Self::Lost(number(&mut words)?),
             Some("pongs") => Self::Pongs(number(&mut words)?),
@@ -138,7 +158,7 @@ mod tests {
             assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
         }
         for event in [
-            Event::Up(1, Moment(2), 3),
+            Event::Up(Arrival { number: 1, at: Moment(2), took_us: 3, return_secs: 4 }),
             Event::Got(1, Moment(2)),
             Event::Lost(1),
             Event::Pongs(2),
@@ -150,6 +170,6 @@ mod tests {
             assert_eq!(event.to_string().parse::<Event>().unwrap(), event);
         }
         assert!("connect 1".parse::<Order>().is_err());
-        assert!("up 1 2 x".parse::<Event>().is_err());
+        assert!("up 1 2 3 x".parse::<Event>().is_err());
     }
 }

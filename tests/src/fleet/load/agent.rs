@@ -11,7 +11,7 @@ use wakemq_protocol::Topic;
 use super::{Shared, Standing, source};
 use crate::figures::client::{Lean, agent_login};
 use crate::fleet::clock::Moment;
-use crate::fleet::words::Event;
+use crate::fleet::words::{Arrival, Event};
 use crate::raw::frame;
 
 /// How long it may take from dialling to the SUBACK.
@@ -24,18 +24,7 @@ const PINGREQ: u8 = 0xC0;
 /// A connected agent.
 pub(super) struct Arrived {
     pub(super) lean: Lean,
-    /// Within how many seconds it is to come back after a loss, if the server gives any advice.
-    return_secs: Option<u64>,
-    /// Since when.
-    at: Moment,
-    /// How long it took from dialling.
-    took: Duration,
-}
-
-impl Arrived {
-    pub(super) fn event(&self, number: usize) -> Event {
-        Event::Up(number, self.at, u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX))
-    }
+    pub(super) arrival: Arrival,
 }
 
 /// How a connection ended.
@@ -60,12 +49,12 @@ pub(super) async fn live(shared: Arc<Shared>, number: usize) {
         };
         // Before anybody knows that it is there: whatever is ordered afterwards is meant for it.
         let began = *standing.borrow_and_update();
-        shared.tell(arrived.event(number)).await;
+        shared.tell(Event::Up(arrived.arrival)).await;
         match serve(&shared, arrived.lean, number, began, &mut standing).await {
             Ended::Reset => {}
             Ended::Lost(_) if shared.returns => {
                 shared.tell(Event::Lost(number)).await;
-                let within_ms = arrived.return_secs.unwrap_or_default() * 1_000;
+                let within_ms = arrived.arrival.return_secs * 1_000;
                 sleep(Duration::from_millis(fastrand::u64(0..=within_ms))).await;
             }
             Ended::Lost(error) => {
@@ -89,7 +78,9 @@ pub(super) async fn arrive(shared: &Shared, number: usize) -> Result<Arrived> {
             lean.subscribe(topic).await?;
         }
         let return_secs = welcome.user_property("wakemq-return")?.map(|secs| secs.parse()).transpose()?;
-        Ok(Arrived { lean, return_secs, at, took: at.since(began) })
+        let took_us = u64::try_from(at.since(began).as_micros())?;
+        let return_secs = return_secs.unwrap_or_default();
+        Ok(Arrived { lean, arrival: Arrival { number, at, took_us, return_secs } })
     };
     timeout(DIAL_LIMIT, arriving).await.context("it was not let in in time")?
 }

@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Arc<Shared>, numbers: Range<usize>, rate: u32, s
 
 async fn visit(shared: &Shared, number: usize, stay: Duration) -> anyhow::Result<()> {
     let arrived = agent::arrive(shared, number).await?;
-    shared.tell(arrived.event(number)).await;
+    shared.tell(Event::Up(arrived.arrival)).await;
     sleep(stay).await;
     arrived.lean.leave().await
 }

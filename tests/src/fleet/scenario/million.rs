@@ -9,13 +9,15 @@ use tokio::time::timeout;
 use crate::figures::child::Running;
 use crate::figures::proc;
 use crate::figures::report::Goal;
-use crate::figures::shipped::build_beside;
 use crate::fleet::found::Found;
 use crate::fleet::ground::Ground;
 use crate::fleet::plot::Plot;
 use crate::fleet::progress;
 use crate::fleet::sample::slope;
 use crate::fleet::target::Kind;
+
+/// The program whose heap is counted.
+pub(super) const PROGRAM: &str = "million";
 
 const SIZES: [usize; 8] = [10_000, 20_000, 50_000, 100_000, 200_000, 400_000, 700_000, 1_000_000];
 const SIZES_QUICK: [usize; 4] = [2_000, 4_000, 7_000, 10_000];
@@ -28,8 +30,6 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 pub(super) async fn round(ground: &Ground) -> Result<Found> {
     let mut found = Found::new("million: sessions in one process, over streams in memory");
-    progress("million", "building the program whose heap is counted");
-    let program = tokio::task::spawn_blocking(|| build_beside("wakemq-tests", "million")).await??;
     let mut sizes = if ground.setting.quick { SIZES_QUICK.to_vec() } else { SIZES.to_vec() };
     let room = usize::try_from(proc::available_memory()? / BYTES_A_SESSION)?;
     if sizes.iter().any(|size| *size > room) {
@@ -37,7 +37,7 @@ pub(super) async fn round(ground: &Ground) -> Result<Found> {
         found.report.note(format!("this machine has memory for {room} sessions, and so there were no more"));
     }
     let dir = ground.setting.tempdir()?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(ground.shipped.program(PROGRAM)?);
     command.arg(dir.path().join("data")).args(sizes.iter().map(usize::to_string));
     let mut process = Running::start("million", command)?;
     let mut points = Vec::new();

@@ -15,6 +15,7 @@ use super::crew::{Crew, Plan};
 use super::found::Found;
 use super::ground::Ground;
 use super::target::{Kind, Target};
+use crate::figures::{daemon, flush};
 
 /// A scenario, which measures one or several targets in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -40,11 +41,15 @@ pub enum Scenario {
     Idle,
     /// 1,000,000 sessions in one process over streams in memory: heap of each.
     Million,
+    /// Submissions of 64 publishers that share one flush of 2 ms.
+    Flush,
+    /// The agent's daemon at rest: size, memory, threads, system calls.
+    Daemon,
 }
 
 impl Scenario {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Park,
         Self::Admit,
         Self::Storm,
@@ -55,6 +60,8 @@ impl Scenario {
         Self::Churn,
         Self::Idle,
         Self::Million,
+        Self::Flush,
+        Self::Daemon,
     ];
 
     /// Returns its name.
@@ -70,6 +77,8 @@ impl Scenario {
             Self::Churn => "churn",
             Self::Idle => "idle",
             Self::Million => "million",
+            Self::Flush => "flush",
+            Self::Daemon => "daemon",
         }
     }
 
@@ -81,7 +90,7 @@ impl Scenario {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
             Self::Storm | Self::Silent => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
-            Self::Million => &[Kind::Wakemqd],
+            Self::Million | Self::Flush | Self::Daemon => &[Kind::Wakemqd],
             Self::Flap | Self::Churn => &[Kind::Wakemqd, Kind::Bare],
             Self::Wake | Self::Group | Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
         }
@@ -97,7 +106,17 @@ impl Scenario {
             Self::Churn => churn::agents(quick),
             Self::Idle => idle::agents(quick),
             // They are its own.
-            Self::Million => 0,
+            Self::Million | Self::Flush | Self::Daemon => 0,
+        }
+    }
+
+    /// Returns the programs that it needs beside the broker.
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Million => &[million::PROGRAM],
+            Self::Daemon => &[daemon::PROGRAM],
+            Self::Park | Self::Admit | Self::Storm | Self::Flap | Self::Wake | Self::Group => &[],
+            Self::Silent | Self::Churn | Self::Idle | Self::Flush => &[],
         }
     }
 
@@ -106,7 +125,8 @@ impl Scenario {
     pub fn rounds(self) -> u32 {
         match self {
             Self::Park | Self::Admit | Self::Wake | Self::Group => 3,
-            Self::Storm | Self::Flap | Self::Silent | Self::Churn | Self::Idle | Self::Million => 1,
+            Self::Storm | Self::Flap | Self::Silent | Self::Churn | Self::Idle => 1,
+            Self::Million | Self::Flush | Self::Daemon => 1,
         }
     }
 
@@ -120,6 +140,8 @@ impl Scenario {
             Self::Churn => Sitting::Churn,
             Self::Idle => Sitting::Idle,
             Self::Million => Sitting::Million,
+            Self::Flush => Sitting::Flush,
+            Self::Daemon => Sitting::Daemon,
         }
     }
 }
@@ -141,12 +163,25 @@ pub enum Sitting {
     Idle,
     /// [`Scenario::Million`]
     Million,
+    /// [`Scenario::Flush`]
+    Flush,
+    /// [`Scenario::Daemon`]
+    Daemon,
 }
 
 impl Sitting {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 7] =
-        [Self::Park, Self::Admit, Self::Crowd, Self::Silent, Self::Churn, Self::Idle, Self::Million];
+    pub const ALL: [Self; 9] = [
+        Self::Park,
+        Self::Admit,
+        Self::Crowd,
+        Self::Silent,
+        Self::Churn,
+        Self::Idle,
+        Self::Million,
+        Self::Flush,
+        Self::Daemon,
+    ];
 
     /// Measures one round of those of its scenarios that are asked for.
     pub async fn round(
@@ -170,6 +205,11 @@ impl Sitting {
             Self::Churn => (Scenario::Churn, churn::round(ground, &targets).await),
             Self::Idle => (Scenario::Idle, idle::round(ground, &targets).await),
             Self::Million => (Scenario::Million, million::round(ground).await),
+            Self::Flush => (Scenario::Flush, flush::measure(&ground.setting).await.map(Found::from)),
+            Self::Daemon => {
+                let found = daemon::measure(&ground.setting, &ground.shipped).await;
+                (Scenario::Daemon, found.map(Found::from))
+            }
         };
         Ok(vec![(scenario, found.context(scenario.name())?)])
     }

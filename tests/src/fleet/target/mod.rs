@@ -20,7 +20,6 @@ use crate::figures::proc;
 use crate::wait::eventually;
 
 pub use rumqttd::build as build_rumqttd;
-pub use wakemqd::return_secs;
 
 /// A kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

@@ -55,9 +55,9 @@ impl Act {
         }
     }
 
-    fn conclude(self, ground: &Ground, finding: Finding) -> Found {
+    fn conclude(self, finding: Finding) -> Found {
         match self {
-            Self::Storm => storm::conclude(ground, finding),
+            Self::Storm => storm::conclude(finding),
             Self::Flap => flap::conclude(finding),
             Self::Wake => wake::conclude(finding),
             Self::Group => group::conclude(finding),
@@ -127,8 +127,7 @@ pub(super) async fn round(
         }
         end(crowd.target, crowd.crew).await?;
     }
-    let concluded =
-        findings.into_iter().map(|(act, finding)| (act.scenario(), act.conclude(ground, finding)));
+    let concluded = findings.into_iter().map(|(act, finding)| (act.scenario(), act.conclude(finding)));
     Ok(concluded.collect())
 }
 

@@ -12,11 +12,10 @@ use crate::figures::report::Goal;
 use crate::figures::times::Times;
 use crate::fleet::clock::Moment;
 use crate::fleet::found::Found;
-use crate::fleet::ground::Ground;
 use crate::fleet::plot::Plot;
 use crate::fleet::sample::Sample;
-use crate::fleet::target::{Kind, return_secs};
-use crate::fleet::words::Event;
+use crate::fleet::target::Kind;
+use crate::fleet::words::{Arrival, Event};
 
 mod health;
 
@@ -35,6 +34,7 @@ pub(super) async fn run(crowd: &mut Crowd<'_>, finding: &mut Finding) -> Result<
     let (kind, name) = (crowd.kind(), crowd.kind().name());
     let before = Sample::settled(&crowd.target, &crowd.crew).await?;
     crowd.crew.drain()?;
+    let advised = crowd.crew.return_secs() as f64;
     let killed = Moment::now();
     crowd.target.kill_and_start(crowd.ground).await?;
     let listening = Moment::now().since(killed);
@@ -50,9 +50,12 @@ pub(super) async fn run(crowd: &mut Crowd<'_>, finding: &mut Finding) -> Result<
     };
     let after = Sample::settled(&crowd.target, &crowd.crew).await?;
     let last = back.last().copied().unwrap_or_default();
-    finding.compared[0].note(kind, last);
+    let [times, advice] = &mut finding.compared;
+    times.note(kind, last);
+    advice.note(kind, advised);
     let report = &mut finding.found.report;
     report.add(format!("{name}: it listens again"), listening.as_secs_f64() * 1e3, "ms");
+    report.add(format!("{name}: advised to come back within"), advised, "s");
     report.add(format!("{name}: half of the agents are back"), back[back.len() / 2], "s");
     report.add(format!("{name}: the last agent is back"), last, "s");
     let cpu_us = after.cpu.as_secs_f64() * 1e6 / back.len() as f64;
@@ -84,9 +87,9 @@ impl Back {
     }
 
     /// Takes in an arrival. Who is lost once more and comes again counts as back the first time.
-    fn note(&mut self, number: usize, at: Moment) {
-        if at > self.killed && self.who.insert(number) {
-            self.after.push(at.since(self.killed).as_secs_f64());
+    fn note(&mut self, arrival: Arrival) {
+        if arrival.at > self.killed && self.who.insert(arrival.number) {
+            self.after.push(arrival.at.since(self.killed).as_secs_f64());
         }
     }
 
@@ -100,8 +103,8 @@ impl Back {
 async fn watch(crowd: &mut Crowd<'_>, killed: Moment) -> Result<Vec<f64>> {
     let mut back = Back::new(killed);
     while back.who.len() < crowd.crew.connected() {
-        if let Event::Up(number, at, _) = crowd.crew.next().await? {
-            back.note(number, at);
+        if let Event::Up(arrival) = crowd.crew.next().await? {
+            back.note(arrival);
         }
     }
     Ok(back.sorted())
@@ -117,9 +120,9 @@ async fn watch_and_wake(crowd: &mut Crowd<'_>, killed: Moment) -> Result<(Vec<f6
     while back.who.len() < crowd.crew.connected() || waiting.is_some() {
         tokio::select! {
             event = crowd.crew.next() => match event? {
-                Event::Up(number, at, _) => {
-                    back.note(number, at);
-                    latest = Some(number);
+                Event::Up(arrival) => {
+                    back.note(arrival);
+                    latest = Some(arrival.number);
                 }
                 Event::Got(number, at) => {
                     if let Some((_, called)) = waiting.take_if(|(of, _)| *of == number) {
@@ -143,17 +146,16 @@ async fn watch_and_wake(crowd: &mut Crowd<'_>, killed: Moment) -> Result<(Vec<f6
     Ok((back.sorted(), wakes))
 }
 
-pub(super) fn conclude(ground: &Ground, finding: Finding) -> Found {
-    let Finding { mut found, compared, .. } = finding;
-    let advised = f64::from(return_secs(ground.setting.quick));
-    let [ours, bare] = [Kind::Wakemqd, Kind::Bare].map(|kind| compared[0].of(kind));
-    if let (Some(ours), Some(bare)) = (ours, bare) {
+pub(super) fn conclude(finding: Finding) -> Found {
+    let Finding { mut found, compared: [times, advice], .. } = finding;
+    let [ours, bare] = [Kind::Wakemqd, Kind::Bare].map(|kind| times.of(kind));
+    if let (Some(ours), Some(bare), Some(advised)) = (ours, bare, advice.of(Kind::Wakemqd)) {
         let what = "last one back: wakemqd / the longer of the bare handshakes and the advised time";
         found.report.add_with_goal(what, ours / bare.max(advised), "", Goal::AtMost(GOAL_TIME));
     }
-    found.report.note(format!(
-        "wakemqd's agents come back at a random moment of the {advised} s that it advised; the others give no advice, \
-         and their agents come at once, 32 of each load process at a time, and again after 0.5 to 1.5 s"
-    ));
+    found.report.note(
+        "wakemqd's agents come back at a random moment of the time that it advised; the others give no advice, and \
+         their agents come at once, 32 of each load process at a time, and again after 0.5 to 1.5 s",
+    );
     found
 }
