@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::errors::failed;
 use super::medium::{Medium, OpenMedium};
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     cache_bytes: usize,
     /// Only the writer replaces it, and holds nothing else meanwhile: readers may hold a lock on claims.
     state: RwLock<State>,
+    /// The last commit, as those read it who came first since; only while the database is open.
+    latest: Mutex<Option<Arc<Snapshot>>>,
     /// Something failed since the database was opened.
     failed: AtomicBool,
 }
@@ -65,20 +67,36 @@ impl Shared {
             open,
             cache_bytes,
             state: RwLock::new(State::Writable(database)),
+            latest: Mutex::default(),
             failed: AtomicBool::new(false),
         })
     }
 
-    /// Reads from one snapshot.
+    /// Reads from one snapshot, the same for all until the next commit.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&dyn ReadKv) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let result = guarded(|| self.with_database(|database| work(&snapshot(database)?)));
+        let result = guarded(|| self.with_database(|database| work(&*self.latest(database)?)));
         if let Err(StoreError::Io(_)) = &result {
             self.note_failure();
         }
         result
+    }
+
+    fn latest(&self, database: &Database) -> Result<Arc<Snapshot>, StoreError> {
+        let mut latest = self.latest.lock();
+        match &*latest {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None => Ok(latest.insert(Arc::new(snapshot(database)?)).clone()),
+        }
+    }
+
+    /// Has readers see from now on what was committed.
+    pub(super) fn forget_snapshot(&self) {
+        let former = self.latest.lock().take();
+        // Not under the lock: the last one to hold it gives back what it kept.
+        drop(former);
     }
 
     /// Runs `work` on the database, whichever way it is open.
@@ -106,6 +124,7 @@ impl Shared {
         }
         let mut state = self.state.write();
         // The old one first: it holds the file's lock.
+        self.forget_snapshot();
         close(replace(&mut *state, State::Lost(StoreError::Io("it is being opened again".into()))));
         self.failed.store(false, Ordering::Release);
         let check = |database: &Database| rows::check_format(&snapshot(database)?);
@@ -127,6 +146,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.forget_snapshot();
         close(replace(self.state.get_mut(), State::Lost(StoreError::Closed)));
     }
 }
@@ -150,7 +170,7 @@ fn close(state: State) {
 }
 
 fn snapshot(database: &Database) -> Result<Snapshot, StoreError> {
-    database.begin_read().map(Snapshot).map_err(failed)
+    database.begin_read().map(Snapshot::new).map_err(failed)
 }
 
 /// Opens the database of a store; one that is empty, or not a store, or that `check` refuses, is refused.
@@ -183,7 +203,7 @@ fn upgrade(database: &Database) -> Result<(), StoreError> {
     }
     let mut txn = database.begin_write().map_err(failed)?;
     txn.set_quick_repair(true);
-    let mut draft = Draft::open(&txn)?;
+    let mut draft = Draft::with_all_tables(&txn)?;
     rows::upgrade(&mut draft)?;
     drop(draft);
     txn.commit().map_err(failed)?;

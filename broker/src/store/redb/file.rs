@@ -94,7 +94,7 @@ pub(in crate::store) fn write_empty(name: &str, medium: impl StorageBackend) -> 
     let database = open_database(name, medium, CACHE_BYTES, false)?;
     let mut txn = database.begin_write().map_err(failed)?;
     txn.set_quick_repair(true);
-    let mut draft = Draft::open(&txn)?;
+    let mut draft = Draft::with_all_tables(&txn)?;
     rows::write_first(&mut draft)?;
     drop(draft);
     txn.commit().map_err(failed)?;

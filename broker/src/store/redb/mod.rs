@@ -119,6 +119,33 @@ mod tests {
     use crate::store::kv::{Table, WriteKv};
 
     #[tokio::test]
+    async fn readers_see_each_commit_as_soon_as_it_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        create(&path).unwrap();
+        let now = Timestamp::from_unix_ms(0);
+        let backend = OnDisk::open(String::new(), file::opener(&path), 1 << 20, now, Arc::new(())).unwrap();
+        for value in 0..10_u8 {
+            backend
+                .read(|before| {
+                    let (work, result) = job(move |batch| batch.put(Table::Meta, b"key", &[value]));
+                    std::thread::scope(|scope| {
+                        let answered = scope.spawn(|| {
+                            writer::run_batch(&backend.shared, vec![Queued::alone(work)]);
+                            result.blocking_recv()
+                        });
+                        answered.join().unwrap().unwrap().unwrap();
+                    });
+                    let old = before.get(Table::Meta, b"key")?;
+                    assert_eq!(old, value.checked_sub(1).map(|old| vec![old]), "a snapshot stays as it is");
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(backend.read(|kv| kv.get(Table::Meta, b"key")).unwrap(), Some(vec![value]));
+        }
+    }
+
+    #[tokio::test]
     async fn a_panic_in_a_batch_ends_that_batch_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");

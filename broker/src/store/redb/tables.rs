@@ -1,6 +1,11 @@
 //! The tables of [`crate::store::kv`] as tables of the database.
 
-use ::redb::{ReadTransaction, ReadableTable, Table as Open, TableDefinition, WriteTransaction};
+use std::cell::OnceCell;
+use std::sync::OnceLock;
+
+use ::redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, Table as Open, TableDefinition, WriteTransaction,
+};
 
 use super::errors::failed;
 use crate::store::StoreError;
@@ -12,17 +17,50 @@ fn definition(table: Table) -> Definition {
     TableDefinition::new(table.name())
 }
 
-/// A snapshot.
-pub(super) struct Snapshot(pub(super) ReadTransaction);
+/// A snapshot. Its tables are opened when they are first read, once for all readers: opening one costs as much as
+/// what is then read in it.
+pub(super) struct Snapshot {
+    txn: ReadTransaction,
+    tables: [OnceLock<ReadOnlyTable<&'static [u8], &'static [u8]>>; Table::ALL.len()],
+}
 
-/// All tables, open for writing: opening one for each access would cost more than the access.
-pub(super) struct Draft<'txn>(Vec<Open<'txn, &'static [u8], &'static [u8]>>);
+/// A transaction that writes; its tables are opened when they are first touched, which most of them never are.
+pub(super) struct Draft<'txn> {
+    txn: &'txn WriteTransaction,
+    tables: [OnceCell<Open<'txn, &'static [u8], &'static [u8]>>; Table::ALL.len()],
+}
 
 impl<'txn> Draft<'txn> {
-    /// Opens all tables, and creates those that are missing.
-    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, StoreError> {
-        let open = |table: &Table| txn.open_table(definition(*table)).map_err(failed);
-        Table::ALL.iter().map(open).collect::<Result<_, _>>().map(Self)
+    /// Begins one.
+    pub(super) fn new(txn: &'txn WriteTransaction) -> Self {
+        Self { txn, tables: Default::default() }
+    }
+
+    /// Begins one with all tables open, which creates those that are missing.
+    pub(super) fn with_all_tables(txn: &'txn WriteTransaction) -> Result<Self, StoreError> {
+        let draft = Self::new(txn);
+        Table::ALL.iter().try_for_each(|table| draft.table(*table).map(drop))?;
+        Ok(draft)
+    }
+
+    fn table(&self, table: Table) -> Result<&Open<'txn, &'static [u8], &'static [u8]>, StoreError> {
+        let place = &self.tables[table as usize];
+        match place.get() {
+            Some(open) => Ok(open),
+            None => {
+                let open = self.txn.open_table(definition(table)).map_err(failed)?;
+                Ok(place.get_or_init(|| open))
+            }
+        }
+    }
+
+    fn table_mut(
+        &mut self,
+        table: Table,
+    ) -> Result<&mut Open<'txn, &'static [u8], &'static [u8]>, StoreError> {
+        self.table(table)?;
+        let open = self.tables[table as usize].get_mut();
+        open.ok_or_else(|| StoreError::Damaged(format!("the table {} does not stay open", table.name())))
     }
 }
 
@@ -51,37 +89,48 @@ fn look_up(
 }
 
 impl Snapshot {
-    fn table(&self, table: Table) -> Result<impl ReadableTable<&'static [u8], &'static [u8]>, StoreError> {
-        self.0.open_table(definition(table)).map_err(failed)
+    pub(super) fn new(txn: ReadTransaction) -> Self {
+        Self { txn, tables: Default::default() }
+    }
+
+    fn table(&self, table: Table) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
+        let place = &self.tables[table as usize];
+        match place.get() {
+            Some(open) => Ok(open),
+            None => {
+                let open = self.txn.open_table(definition(table)).map_err(failed)?;
+                Ok(place.get_or_init(|| open))
+            }
+        }
     }
 }
 
 impl ReadKv for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        look_up(&self.table(table)?, key)
+        look_up(self.table(table)?, key)
     }
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
-        read(&self.table(table)?, from, to, max)
+        read(self.table(table)?, from, to, max)
     }
 }
 
 impl ReadKv for Draft<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        look_up(&self.0[table as usize], key)
+        look_up(self.table(table)?, key)
     }
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
-        read(&self.0[table as usize], from, to, max)
+        read(self.table(table)?, from, to, max)
     }
 }
 
 impl WriteKv for Draft<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.0[table as usize].insert(key, value).map(drop).map_err(failed)
+        self.table_mut(table)?.insert(key, value).map(drop).map_err(failed)
     }
 
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.0[table as usize].remove(key).map(drop).map_err(failed)
+        self.table_mut(table)?.remove(key).map(drop).map_err(failed)
     }
 }

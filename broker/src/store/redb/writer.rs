@@ -29,6 +29,10 @@ pub(super) fn run_batch(shared: &Shared, mut jobs: Vec<Queued>) {
     // finds the damage.
     let result = catch_unwind(AssertUnwindSafe(|| write(shared, &mut jobs, unwritable, &mut effects)))
         .unwrap_or_else(|_| Err(StoreError::Damaged("a batch ended in a panic; see the log".into())));
+    if result.is_err() {
+        // Nobody knows what reached the medium.
+        shared.forget_snapshot();
+    }
     shared.claims.resolve(effects, result.is_ok());
     if result.is_err() {
         shared.note_failure();
@@ -55,25 +59,27 @@ fn write(
         txn.set_durability(Durability::Immediate).map_err(failed)?;
         // Two phases, so that a damaged file is told from an interrupted commit, and a fast way back after a crash.
         txn.set_quick_repair(true);
-        let mut draft = Draft::open(&txn)?;
-        let mut batch = Batch::new(&mut draft, &shared.claims, effects);
-        let result = jobs.iter_mut().try_for_each(|queued| queued.job.run(&mut batch));
-        let dirty = batch.is_dirty();
+        let mut draft = Draft::new(&txn);
+        let result = Batch::run(&mut draft, &shared.claims, effects, |batch| {
+            jobs.iter_mut().try_for_each(|queued| queued.job.run(batch))
+        });
         drop(draft);
         match (result, unwritable) {
-            (Ok(()), None) if dirty => {
+            (Ok(true), None) => {
                 let begun = Instant::now();
                 txn.commit().map_err(failed)?;
+                // Before the marks of what it changed are taken off.
+                shared.forget_snapshot();
                 shared.observer.flushed(jobs.len(), begun.elapsed());
                 Ok(())
             }
-            (Ok(()), Some(error)) if dirty => {
+            (Ok(true), Some(error)) => {
                 txn.abort().map_err(failed)?;
                 Err(error)
             }
             (result, _) => {
                 txn.abort().map_err(failed)?;
-                result
+                result.map(drop)
             }
         }
     })
