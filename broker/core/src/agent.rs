@@ -91,6 +91,8 @@ pub struct AgentSession {
     fetching: usize,
     /// Something came into the inbox while there was no room or a `Fetch` was under way.
     fetch_again: bool,
+    /// The last page left something that waits for room in flight, or for its slot.
+    more: bool,
     /// The page under way was asked for by a subscription that has ended: its commands are queued again.
     page_is_stale: bool,
     rate: PublishRate,
@@ -112,6 +114,7 @@ impl AgentSession {
             subscription: Subscription::None,
             fetching: 0,
             fetch_again: false,
+            more: false,
             page_is_stale: false,
             rate: PublishRate::default(),
             heartbeat: Heartbeat::new(connect.keep_alive_secs, keep_alive_max_secs, now_ms),
@@ -200,9 +203,10 @@ impl AgentSession {
         self.fetch();
     }
 
-    /// Takes what `Fetch` asked for.
-    pub fn handle_page(&mut self, commands: Vec<Command>) {
+    /// Takes what `Fetch` asked for; `more` tells that something was left which may go out after an acknowledgement.
+    pub fn handle_page(&mut self, commands: Vec<Command>, more: bool) {
         self.fetching = 0;
+        self.more = more;
         if !std::mem::take(&mut self.page_is_stale) {
             for command in commands {
                 self.deliver(command);
@@ -217,7 +221,10 @@ impl AgentSession {
     /// Notes that an acknowledgement, or a failure, is recorded: there is room, and its slot may hold another.
     pub fn handle_recorded(&mut self) {
         self.send_live();
-        self.fetch();
+        // What came later than the last page has been told of, or will be.
+        if self.more || self.fetch_again || self.fetching > 0 {
+            self.fetch();
+        }
     }
 
     /// Notes that a receipt or the facts are stored, or that a report is told: the agent may forget them.

@@ -11,7 +11,7 @@ use super::counted::AgentDoor;
 use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
 use crate::registry::{Letter, Mail, Mailbox};
-use crate::store::{Epoch, StoreError};
+use crate::store::{Epoch, InboxPage, StoreError};
 use crate::transport::timers::TimerId;
 
 /// All that belongs to one connected agent, in one box: its task is little more than a pointer to it.
@@ -167,11 +167,11 @@ impl<S: Io> Connection<S> {
                 }
             }
             AgentAction::Fetch { max } => {
-                let commands = match self.epoch {
+                let page = match self.epoch {
                     Some(epoch) => engine.fetch(agent, epoch, max).await?,
-                    None => Vec::new(),
+                    None => InboxPage::default(),
                 };
-                self.session.handle_page(commands);
+                self.session.handle_page(page.commands, page.more);
             }
             AgentAction::Acknowledged(id) => {
                 if let Some(epoch) = self.epoch {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use wakemq_protocol::{AgentId, Command, CommandId, Facts, GroupPath, PresenceChange, Receipt, SecurityWhat};
+use wakemq_protocol::{AgentId, CommandId, Facts, GroupPath, PresenceChange, Receipt, SecurityWhat};
 
 use super::Engine;
 use crate::metrics::ReceiptFate;
 use crate::registry::{Arrival, Mailbox};
-use crate::store::{Admin, AdminOp, Durability, Epoch, Lane, Outcomes, StoreError, Transition, Verdict};
+use crate::store::{
+    Admin, AdminOp, Durability, Epoch, InboxPage, Lane, Outcomes, StoreError, Transition, Verdict,
+};
 
 /// The node's name in claims: there is one node so far.
 pub(super) const NODE: &str = "local";
@@ -60,11 +62,11 @@ impl Engine {
     }
 
     /// Takes the next commands of the agent's inbox, to be sent at once; none under a stale epoch.
-    pub async fn fetch(&self, agent: &AgentId, epoch: Epoch, max: usize) -> Result<Vec<Command>, StoreError> {
+    pub async fn fetch(&self, agent: &AgentId, epoch: Epoch, max: usize) -> Result<InboxPage, StoreError> {
         let now = self.clock.now();
         let page = self.store.inbox(agent, epoch, max, now).await?;
         page.commands.iter().for_each(|command| self.tell_sent(agent, command, now));
-        Ok(page.commands)
+        Ok(page)
     }
 
     /// Records that the agent has a command in its journal.

@@ -146,7 +146,7 @@ fn agent_acts(peer: &Peer, session: &mut AgentSession, inbox: &mut impl Iterator
         match action {
             AgentAction::Send(packet) => written(peer, &packet),
             AgentAction::Claim => session.handle_claimed(),
-            AgentAction::Fetch { max } => session.handle_page(inbox.take(max).collect()),
+            AgentAction::Fetch { max } => session.handle_page(inbox.take(max).collect(), true),
             AgentAction::Acknowledged(_) | AgentAction::Failed { .. } => session.handle_recorded(),
             AgentAction::Receipt { packet_id, .. } => {
                 session.handle_stored(packet_id);

@@ -117,10 +117,12 @@ pub struct Claim {
 }
 
 /// What [`Store::inbox`] gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InboxPage {
     /// Commands to send now, in order of priority, then acceptance; each is carried by the epoch from now on.
     pub commands: Vec<Command>,
+    /// Others wait for room, or for their slots: ask again when one that is carried has ended.
+    pub more: bool,
     /// The epoch is not the newest any more: nothing was given.
     pub stale: bool,
 }

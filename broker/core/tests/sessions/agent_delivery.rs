@@ -24,7 +24,7 @@ fn subscribed(connect: Connect) -> AgentSession {
 /// A session that has subscribed and found its inbox empty.
 fn idle(connect: Connect) -> AgentSession {
     let mut session = subscribed(connect);
-    session.handle_page(Vec::new());
+    session.handle_page(Vec::new(), false);
     assert_eq!(drain_agent(&mut session), []);
     session
 }
@@ -41,7 +41,7 @@ fn commands(numbers: std::ops::Range<u64>) -> Vec<Command> {
 fn a_page_is_sent_in_order_at_qos_1_under_the_agents_own_spelling() {
     for level in BOTH {
         let mut session = subscribed(connect(level));
-        session.handle_page(commands(1..3));
+        session.handle_page(commands(1..3), false);
         let publish = |packet_id, n| {
             AgentAction::Send(ServerPacket::Publish(ServerPublish {
                 topic: OWN.into(),
@@ -66,11 +66,11 @@ fn no_more_is_fetched_than_the_agent_takes_and_never_more_than_16() {
 #[test]
 fn a_fetch_asks_for_the_room_that_is_left() {
     let mut session = subscribed(receiving(3));
-    session.handle_page(commands(1..3));
+    session.handle_page(commands(1..3), false);
     drain_agent(&mut session);
     session.handle_inbox_changed();
     assert_eq!(drain_agent(&mut session), [AgentAction::Fetch { max: 1 }]);
-    session.handle_page(commands(3..4));
+    session.handle_page(commands(3..4), false);
     drain_agent(&mut session);
     session.handle_inbox_changed();
     assert_eq!(drain_agent(&mut session), [], "no room");
@@ -86,16 +86,16 @@ fn a_poke_during_a_fetch_leads_to_another() {
     session.handle_inbox_changed();
     session.handle_inbox_changed();
     assert_eq!(drain_agent(&mut session), [], "one at a time");
-    session.handle_page(Vec::new());
+    session.handle_page(Vec::new(), false);
     assert_eq!(drain_agent(&mut session), [AgentAction::Fetch { max: 16 }]);
-    session.handle_page(Vec::new());
+    session.handle_page(Vec::new(), false);
     assert_eq!(drain_agent(&mut session), [], "and only one more");
 }
 
 #[test]
 fn an_acknowledgement_looks_for_the_next_of_its_slot() {
     let mut session = subscribed(connect(V5));
-    session.handle_page(commands(1..2));
+    session.handle_page(commands(1..2), true);
     drain_agent(&mut session);
     session.handle_packet(puback(1, ReasonCode::NoMatchingSubscribers), 0);
     assert_eq!(drain_agent(&mut session), [AgentAction::Acknowledged(command_id(1))], "0x10 is no error");
@@ -104,9 +104,27 @@ fn an_acknowledgement_looks_for_the_next_of_its_slot() {
 }
 
 #[test]
+fn an_acknowledgement_looks_for_nothing_where_nothing_was_left() {
+    let mut session = subscribed(connect(V5));
+    session.handle_page(commands(1..2), false);
+    session.handle_packet(puback(1, ReasonCode::Success), 0);
+    drain_agent(&mut session);
+    session.handle_recorded();
+    assert_eq!(drain_agent(&mut session), []);
+
+    // A page that is under way may leave something because the command was still carried when it was read.
+    session.handle_page(commands(2..3), false);
+    session.handle_packet(puback(2, ReasonCode::Success), 0);
+    session.handle_inbox_changed();
+    session.handle_recorded();
+    session.handle_page(Vec::new(), true);
+    assert_eq!(drain_agent(&mut session).last(), Some(&AgentAction::Fetch { max: 16 }));
+}
+
+#[test]
 fn an_agent_that_answers_with_an_error_fails_the_command() {
     let mut session = subscribed(connect(V5));
-    session.handle_page(commands(1..2));
+    session.handle_page(commands(1..2), false);
     drain_agent(&mut session);
     session.handle_packet(puback(1, ReasonCode::QuotaExceeded), 0);
     let detail = "the agent answered 0x97, quota exceeded".to_owned();
@@ -116,7 +134,7 @@ fn an_agent_that_answers_with_an_error_fails_the_command() {
 #[test]
 fn a_packet_id_is_free_again_once_it_is_acknowledged() {
     let mut session = subscribed(receiving(1));
-    session.handle_page(commands(1..2));
+    session.handle_page(commands(1..2), false);
     assert_eq!(commands_sent(&drain_agent(&mut session)), [(1, command_id(1))]);
     session.handle_packet(puback(1, ReasonCode::Success), 0);
     session.handle_packet(puback(1, ReasonCode::Success), 0);
@@ -137,7 +155,7 @@ fn what_is_too_large_for_the_agent_fails_and_the_rest_goes_on() {
             let maximum_packet_size = u32::try_from(max).ok();
             let mut session = subscribed(Connect { maximum_packet_size, ..connect(level) });
             let large = Command { reason: Some("r".repeat(200)), ..command(9) };
-            session.handle_page(vec![large, command(1)]);
+            session.handle_page(vec![large, command(1)], false);
             let actions = drain_agent(&mut session);
             match &actions[0] {
                 AgentAction::Failed { id, detail } => {
@@ -155,7 +173,7 @@ fn what_is_too_large_for_the_agent_fails_and_the_rest_goes_on() {
 #[test]
 fn a_failed_command_takes_no_room() {
     let mut session = subscribed(Connect { maximum_packet_size: Some(50), ..receiving(1) });
-    session.handle_page(commands(1..2));
+    session.handle_page(commands(1..2), true);
     assert!(matches!(drain_agent(&mut session)[..], [AgentAction::Failed { .. }]));
     session.handle_recorded();
     assert_eq!(drain_agent(&mut session), [AgentAction::Fetch { max: 1 }]);
@@ -180,7 +198,7 @@ fn a_command_for_the_moment_does_not_take_room_that_a_fetch_was_promised() {
     let mut session = subscribed(receiving(2));
     session.handle_live(command(9));
     assert_eq!(drain_agent(&mut session), []);
-    session.handle_page(commands(1..3));
+    session.handle_page(commands(1..3), false);
     let sent = commands_sent(&drain_agent(&mut session));
     assert_eq!(sent, [(1, command_id(1)), (2, command_id(2))]);
     session.handle_packet(puback(1, ReasonCode::Success), 0);
@@ -200,7 +218,7 @@ fn commands_for_the_moment_are_bounded_and_end_with_the_subscription() {
         session.handle_packet(puback(packet_id, ReasonCode::Success), 0);
         session.handle_recorded();
         sent.extend(commands_sent(&drain_agent(&mut session)));
-        session.handle_page(Vec::new());
+        session.handle_page(Vec::new(), false);
         sent.extend(commands_sent(&drain_agent(&mut session)));
     }
     assert_eq!(sent.len(), PENDING_MAX);
@@ -220,14 +238,14 @@ fn commands_for_the_moment_are_bounded_and_end_with_the_subscription() {
 fn a_page_that_comes_after_unsubscribe_is_not_sent() {
     let mut session = subscribed(connect(V4));
     session.handle_packet(unsubscribe(2, &[OWN]), 0);
-    session.handle_page(commands(1..3));
+    session.handle_page(commands(1..3), false);
     assert_eq!(commands_sent(&drain_agent(&mut session)), []);
 
     // Nor is it when the agent has subscribed again before: the new claim fetches what the old one lost.
     let mut session = subscribed(connect(V4));
     session.handle_packet(unsubscribe(2, &[OWN]), 0);
     session.handle_packet(subscribe(3, &[(OWN, QoS::AtLeastOnce)]), 0);
-    session.handle_page(commands(1..3));
+    session.handle_page(commands(1..3), false);
     session.handle_claimed();
     let actions = drain_agent(&mut session);
     assert_eq!(commands_sent(&actions), []);

@@ -55,8 +55,9 @@ fn event() -> impl Strategy<Value = Event> {
 struct Question {
     ask: AgentAction,
     subscription: u32,
-    /// The page, once the engine has read it; what comes into the inbox from then on is not in it.
-    page: Option<Vec<Command>>,
+    /// The page, once the engine has read it, and whether that left anything; what comes into the inbox from then on
+    /// is not in it.
+    page: Option<(Vec<Command>, bool)>,
 }
 
 struct Model {
@@ -174,14 +175,15 @@ impl Model {
                     prop_assert!(max > 0);
                     let read: Vec<_> = self.inbox.drain(..max.min(self.inbox.len())).collect();
                     self.carried.extend(read.iter().cloned());
-                    self.questions.push_front(Question { ask, subscription, page: Some(read) });
+                    let page = Some((read, !self.inbox.is_empty()));
+                    self.questions.push_front(Question { ask, subscription, page });
                     return Ok(());
                 }
-                Some(read) => {
+                Some((read, more)) => {
                     if subscription == self.subscription {
                         page = read.iter().map(|command| command.id).collect();
                     }
-                    self.session.handle_page(read);
+                    self.session.handle_page(read, more);
                 }
             },
             AgentAction::Acknowledged(id) | AgentAction::Failed { id, .. } => {

@@ -108,7 +108,7 @@ async fn every_change_is_told_to_who_follows_and_to_who_listens() {
     it.told();
     it.submit("admin", &publisher, followed(1, Target::Agent(agent("one")))).await.unwrap();
     assert!(mail(&mailbox).inbox_changed);
-    assert_eq!(it.engine.fetch(&agent("one"), epoch, 10).await.unwrap().len(), 1);
+    assert_eq!(it.engine.fetch(&agent("one"), epoch, 10).await.unwrap().commands.len(), 1);
     it.engine.acknowledged(&agent("one"), id(1), epoch).await.unwrap();
     let states = |values: &[Value]| -> Vec<String> {
         values.iter().map(|value| value["state"].as_str().unwrap().to_owned()).collect()

@@ -19,7 +19,7 @@ async fn a_wake_of_a_group_reaches_its_subtree_alone() {
     it.submit("admin", &publisher, wake(1, Target::Group(group("a")))).await.unwrap();
     assert!(mail(&one).inbox_changed && mail(&two).inbox_changed && !mail(&three).inbox_changed);
     for (name, epoch) in [("one", one_epoch), ("two", two_epoch)] {
-        let commands = it.engine.fetch(&agent(name), epoch, 10).await.unwrap();
+        let commands = it.engine.fetch(&agent(name), epoch, 10).await.unwrap().commands;
         assert_eq!(commands.iter().map(|command| command.id).collect::<Vec<_>>(), [id(1)]);
     }
     it.engine.acknowledged(&agent("two"), id(1), two_epoch).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_move_ends_what_is_left_behind() {
     let view = it.engine.move_agent(&caller("admin"), agent("one"), group("b")).await.unwrap();
     assert_eq!((view.group, view.pending), (group("b"), 0));
     assert!(mail(&mailbox).inbox_changed);
-    assert!(it.engine.fetch(&agent("one"), epoch, 10).await.unwrap().is_empty());
+    assert!(it.engine.fetch(&agent("one"), epoch, 10).await.unwrap().commands.is_empty());
     let told = it.told();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().all(|event| event["update"]["state"] == "cancelled" && event["group"] == "a/paris"));

@@ -22,22 +22,21 @@ pub(in crate::store) fn take(
     now: Timestamp,
 ) -> Result<InboxPage, StoreError> {
     let Some(lane) = shard.lane_of(agent_key, epoch) else {
-        return Ok(InboxPage { commands: Vec::new(), stale: true });
+        return Ok(InboxPage { stale: true, ..InboxPage::default() });
     };
     let lines = lines(kv, agent_key, lane)?;
     let held = |id| shard.is_busy(agent_key, id) || ending.contains(&id);
     let slots = slots(shard, (agent_key, lane), &lines, held, now);
-    let mut taken = Vec::new();
+    let (mut taken, mut more) = (Vec::new(), false);
     for Line { entry, .. } in &lines {
-        if taken.len() >= max {
-            break;
-        }
-        let free = entry.slot.as_ref().is_none_or(|slot| slots.get(slot) == Some(&Some(entry.sequence)));
-        if !free
-            || held(entry.id)
-            || shard.is_carried(agent_key, entry.id)
+        if shard.is_carried(agent_key, entry.id)
             || due(entry.cancel_requested, false, entry.expires, now).is_some()
         {
+            continue;
+        }
+        let free = entry.slot.as_ref().is_none_or(|slot| slots.get(slot) == Some(&Some(entry.sequence)));
+        if !free || held(entry.id) || taken.len() >= max {
+            more = true;
             continue;
         }
         taken.push((read(kv, entry, now)?, entry.slot.clone()));
@@ -51,7 +50,7 @@ pub(in crate::store) fn take(
             command
         })
         .collect();
-    Ok(InboxPage { commands, stale: false })
+    Ok(InboxPage { commands, more, stale: false })
 }
 
 /// A line of the agent's own inbox, or of one of its groups.

@@ -14,6 +14,7 @@ super::for_each_backend!(
     an_acknowledgement_counts_under_its_epoch,
     what_was_let_go_is_given_again_in_order,
     what_has_expired_is_not_given,
+    a_page_tells_whether_anything_is_left,
 );
 
 async fn priority_then_acceptance(bench: &Bench) {
@@ -25,6 +26,7 @@ async fn priority_then_acceptance(bench: &Bench) {
     let page = bench.store.inbox(&agent("a"), epoch, 3, at(1)).await.unwrap();
     let ids: Vec<_> = page.commands.iter().map(|command| command.id).collect();
     assert_eq!(ids, [id(2), id(4), id(3)]);
+    assert!(page.more, "two are left");
     assert_eq!(bench.inbox(epoch, 1).await, [id(1), id(5)]);
 }
 
@@ -106,4 +108,18 @@ async fn what_has_expired_is_not_given(bench: &Bench) {
     bench.accept(NewCommand { expires: at(10), ..new(1) }, 0).await;
     let epoch = bench.claim(1).await;
     assert!(bench.inbox(epoch, 10).await.is_empty());
+}
+
+async fn a_page_tells_whether_anything_is_left(bench: &Bench) {
+    let epoch = bench.claim(0).await;
+    let more = async |secs| bench.store.inbox(&agent("a"), epoch, 16, at(secs)).await.unwrap().more;
+    assert!(!more(0).await, "it is empty");
+    bench.accept(in_slot(1, "s"), 0).await;
+    assert!(!more(1).await, "all of it is given");
+    assert!(!more(1).await, "all of it is carried");
+    bench.accept(NewCommand { expires: at(10), ..in_slot(2, "s") }, 2).await;
+    assert!(more(2).await, "it waits for its slot");
+    assert!(!more(10).await, "it has expired");
+    bench.accept(new(3), 10).await;
+    assert!(!more(10).await);
 }
