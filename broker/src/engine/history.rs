@@ -108,6 +108,9 @@ impl Engine {
     pub(super) fn tell(&self, changes: &[Change]) {
         for change in changes {
             self.follow(change);
+            if !self.events.are_heard() {
+                continue;
+            }
             let present = match &change.news {
                 News::Agent(update) => self.registry.group_of(&update.outcome.agent),
                 News::Group(_) => None,
