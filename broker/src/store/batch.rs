@@ -1,7 +1,10 @@
 //! A batch: calls that are run in one write transaction and share its flush.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use tokio::sync::oneshot;
-use wakemq_protocol::{CommandId, CommandState, Outcome};
+use wakemq_protocol::{CommandId, CommandState, Counts, Outcome};
 
 use super::StoreError;
 use super::claims::{Claims, Effect, Shard};
@@ -15,17 +18,48 @@ pub(super) struct Batch<'a> {
     pub(super) claims: &'a Claims,
     effects: &'a mut Vec<Effect>,
     dirty: bool,
+    /// Counts of commands for groups that were changed, by their keys: written once, when all has run.
+    counts: BTreeMap<Vec<u8>, Counts>,
+    /// The command for a group that was read last: in a batch of acknowledgements almost always the same.
+    latest_record: Option<(CommandId, Rc<Record>)>,
 }
 
 impl<'a> Batch<'a> {
-    /// Begins a batch; `effects` gets what is to be resolved in the claims after it.
-    pub(super) fn new(kv: &'a mut dyn WriteKv, claims: &'a Claims, effects: &'a mut Vec<Effect>) -> Self {
-        Self { kv, claims, effects, dirty: false }
+    /// Runs a batch; tells whether there is anything to commit. `effects` gets what is to be resolved in the claims
+    /// after it.
+    pub(super) fn run(
+        kv: &'a mut dyn WriteKv,
+        claims: &'a Claims,
+        effects: &'a mut Vec<Effect>,
+        work: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<bool, StoreError> {
+        let counts = BTreeMap::new();
+        let mut batch = Self { kv, claims, effects, dirty: false, counts, latest_record: None };
+        work(&mut batch)?;
+        for (key, counts) in &batch.counts {
+            rows::put(batch.kv, Table::Counts, key, counts)?;
+        }
+        Ok(batch.dirty)
     }
 
-    /// Tells whether there is anything to commit.
+    /// Tells whether anything was changed so far.
+    #[cfg(test)]
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// Reads a command for a group.
+    pub(super) fn record(&mut self, id: CommandId) -> Result<Option<Rc<Record>>, StoreError> {
+        if !self.is_latest_record(id) {
+            let Some(record) = rows::record(self, id)? else { return Ok(None) };
+            self.latest_record = Some((id, Rc::new(record)));
+        }
+        Ok(self.latest_record.as_ref().map(|(_, record)| record.clone()))
+    }
+
+    /// Tells whether a command is for a group, as far as that needs no look-up.
+    pub(super) fn is_latest_record(&self, id: CommandId) -> bool {
+        self.latest_record.as_ref().is_some_and(|(latest, _)| *latest == id)
     }
 
     /// Accepts a command.
@@ -75,9 +109,49 @@ impl<'a> Batch<'a> {
         let agent_key = after.agent.key();
         shard.mark_busy(&agent_key, id);
         rows::replace_outcome(self, id, &agent_key, before, after)?;
+        self.count(id, before.map(|before| before.state), after.state)?;
         let over = after.state != CommandState::Queued;
         self.effects.push(Effect::Changed { agent_key, id, over });
         Ok(())
+    }
+
+    /// Keeps the counts in step with what became of a command at an agent. `queued` is not counted: it is what all are
+    /// of which nothing is known.
+    fn count(
+        &mut self,
+        id: CommandId,
+        was: Option<CommandState>,
+        is: CommandState,
+    ) -> Result<(), StoreError> {
+        let was = was.filter(|was| *was != CommandState::Queued);
+        let is = Some(is).filter(|is| *is != CommandState::Queued);
+        if was == is {
+            return Ok(());
+        }
+        let key = id.as_bytes();
+        let mut counts = match self.counts.get(&key[..]) {
+            Some(counts) => *counts,
+            None => rows::get(self.kv, Table::Counts, key)?.unwrap_or_default(),
+        };
+        if let Some(was) = was {
+            let count = counts.of(was);
+            *count = count.saturating_sub(1);
+        }
+        if let Some(is) = is {
+            *counts.of(is) += 1;
+        }
+        self.counts.insert(key.to_vec(), counts);
+        Ok(())
+    }
+
+    /// Forgets what is known of a row that is about to change.
+    fn touch(&mut self, table: Table, key: &[u8]) {
+        self.dirty = true;
+        if table == Table::Counts {
+            self.counts.remove(key);
+        } else if table == Table::Records {
+            self.latest_record = None;
+        }
     }
 
     /// Notes what is to be done in the claims when the batch is resolved.
@@ -88,7 +162,10 @@ impl<'a> Batch<'a> {
 
 impl ReadKv for Batch<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.kv.get(table, key)
+        match self.counts.get(key) {
+            Some(counts) if table == Table::Counts => rows::to_json(table, counts).map(Some),
+            Some(_) | None => self.kv.get(table, key),
+        }
     }
 
     fn range(&self, table: Table, from: &[u8], to: &[u8], max: usize) -> Result<Vec<Pair>, StoreError> {
@@ -98,12 +175,12 @@ impl ReadKv for Batch<'_> {
 
 impl WriteKv for Batch<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.dirty = true;
+        self.touch(table, key);
         self.kv.put(table, key, value)
     }
 
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.dirty = true;
+        self.touch(table, key);
         self.kv.remove(table, key)
     }
 }

@@ -88,13 +88,13 @@ impl Memory {
         let writing = self.writing.lock();
         let mut draft = self.draft();
         let mut effects = Vec::new();
-        let result = job.run(&mut Batch::new(&mut draft, &self.claims, &mut effects));
+        let result = Batch::run(&mut draft, &self.claims, &mut effects, |batch| job.run(batch));
         if result.is_ok() {
             self.publish(draft);
         }
         self.claims.resolve(effects, result.is_ok());
         drop(writing);
-        job.answer(result);
+        job.answer(result.map(drop));
     }
 }
 

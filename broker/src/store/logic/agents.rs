@@ -97,7 +97,7 @@ pub(super) fn revoke(
         let ended = end(batch, &mut shard, id, &command, CommandState::Cancelled, now)?;
         changes.push(change(id, &ended, None));
     }
-    for (_, entry) in rows::open_records(batch, &row)? {
+    for (_, entry) in rows::open_records(batch, &row, |_| true)? {
         changes.extend(outcomes::cancel(batch, &mut shard, &row, entry.id, now)?);
     }
     let carried: Vec<_> = shard.carried(&agent_key, Lane::Agent).iter().map(|carried| carried.id).collect();
@@ -137,7 +137,7 @@ pub(super) fn move_to(
     let kept = row.inside_since.iter().copied().take(shared);
     let inside_since = kept.chain(std::iter::repeat(sequence)).take(to.levels().count()).collect();
     let mut changes = leave_commands(batch, &mut shard, &row, to, now)?;
-    for (level, entry) in rows::open_records(batch, &row)? {
+    for (level, entry) in rows::open_records(batch, &row, |_| true)? {
         if level >= shared {
             changes.extend(take_record_back(batch, &mut shard, &row, entry.id, now)?);
         }
@@ -238,7 +238,7 @@ pub(super) fn member(kv: &dyn ReadKv, spelling: &[u8]) -> Result<Agent, StoreErr
 
 fn agent_row(kv: &dyn ReadKv, row: Agent) -> Result<AgentRow, StoreError> {
     let agent_key = row.agent.key();
-    let pending = rows::inbox(kv, &agent_key)?.len() + rows::open_records(kv, &row)?.len();
+    let pending = rows::inbox(kv, &agent_key)?.len() + rows::open_records(kv, &row, |_| true)?.len();
     let seen: Seen = rows::get(kv, Table::Seen, agent_key.as_bytes())?.unwrap_or_default();
     Ok(AgentRow {
         agent: row.agent,

@@ -66,7 +66,7 @@ fn lines(kv: &dyn ReadKv, agent_key: &str, lane: Lane) -> Result<Vec<Line>, Stor
     if lane == Lane::Agent
         && let Some(agent) = rows::agent(kv, agent_key)?
     {
-        let records = rows::open_records(kv, &agent)?.into_iter();
+        let records = rows::open_records(kv, &agent, |_| true)?.into_iter();
         lines.extend(records.map(|(_, entry)| Line { entry, is_record: true }));
     }
     lines.sort_by_key(|Line { entry, .. }| (std::cmp::Reverse(entry.priority), entry.sequence));

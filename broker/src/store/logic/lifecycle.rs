@@ -6,7 +6,7 @@ use super::outcomes;
 use crate::store::batch::Batch;
 use crate::store::claims::{Claims, Shard};
 use crate::store::kv::ReadKv;
-use crate::store::rows::{self, Entry, Row};
+use crate::store::rows::{self, Agent, Entry, Row};
 use crate::store::{Change, CommandRow, Lane, Recorded, StoreError, Verdict};
 
 /// Says that nothing was changed, and why.
@@ -171,18 +171,39 @@ impl Arrived {
     }
 }
 
-/// Ends what is left of a slot when one of its commands has arrived: an older one must not arrive after it. An own
-/// command is left only if a release could not be written, or if the one that arrived was for a group.
+/// Ends what is left of a slot when one of its commands has arrived at an agent: an older one must not arrive after it.
 pub(super) fn overtake(
     batch: &mut Batch<'_>,
     shard: &mut Shard,
+    agent: &Agent,
+    arrived: &Arrived,
+    now: Timestamp,
+    changes: &mut Vec<Change>,
+) -> Result<(), StoreError> {
+    let agent_key = agent.agent.key();
+    overtake_own(batch, shard, &agent_key, arrived, now, changes)?;
+    let Some(slot) = &arrived.slot else { return Ok(()) };
+    let is_older = |mate: &Entry| mate.sequence < arrived.sequence && mate.slot.as_ref() == Some(slot);
+    for (_, mate) in rows::open_records(batch, agent, is_older)? {
+        if !shard.is_carried(&agent_key, mate.id) {
+            changes.extend(outcomes::supersede(batch, shard, agent, mate.id, arrived.id, now)?);
+        }
+    }
+    Ok(())
+}
+
+/// The same for the agent's own commands. One is left only if a release could not be written, or if the one that
+/// arrived was for a group.
+pub(super) fn overtake_own(
+    batch: &mut Batch<'_>,
+    shard: &mut Shard,
     agent_key: &str,
-    Arrived { id, sequence, slot, lane }: Arrived,
+    &Arrived { id, sequence, ref slot, lane }: &Arrived,
     now: Timestamp,
     changes: &mut Vec<Change>,
 ) -> Result<(), StoreError> {
     let Some(slot) = slot else { return Ok(()) };
-    for mate in mates(batch, agent_key, &slot, lane)? {
+    for mate in mates(batch, agent_key, slot, lane)? {
         if mate.sequence < sequence
             && !shard.is_carried(agent_key, mate.id)
             && let Some(row) = rows::command(batch, mate.id)?
@@ -190,19 +211,6 @@ pub(super) fn overtake(
             let ended = Row { superseded_by: Some(id), ..row.clone() }.ended(CommandState::Superseded, now);
             batch.change_command(shard, mate.id, &row, &ended)?;
             changes.push(change(mate.id, &ended, None));
-        }
-    }
-    if lane == Lane::Power {
-        // No group's command is in it.
-        return Ok(());
-    }
-    let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(()) };
-    for (_, mate) in rows::open_records(batch, &agent)? {
-        if mate.sequence < sequence
-            && mate.slot.as_ref() == Some(&slot)
-            && !shard.is_carried(agent_key, mate.id)
-        {
-            changes.extend(outcomes::supersede(batch, shard, &agent, mate.id, id, now)?);
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //! As long as nothing is known of an agent other than by the record, there is no row for it.
 
+use std::rc::Rc;
+
 use wakemq_protocol::limits::ID_MEMORY_SECS;
 use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, News, Outcome, Timestamp, Update};
 
@@ -15,7 +17,7 @@ use crate::store::{Change, Lane, Recorded, StoreError, Verdict};
 
 /// A command for a group, seen from one of its agents.
 struct Seen {
-    record: Record,
+    record: Rc<Record>,
     agent: Agent,
     /// What is known of the agent.
     row: Option<Outcome>,
@@ -25,13 +27,13 @@ struct Seen {
 impl Seen {
     /// Finds a command that is, or lately was, meant for the agent.
     fn find(
-        batch: &Batch<'_>,
+        batch: &mut Batch<'_>,
         shard: &Shard,
         agent_key: &str,
         id: CommandId,
         now: Timestamp,
     ) -> Result<Option<Self>, StoreError> {
-        let Some(record) = rows::record(batch, id)? else { return Ok(None) };
+        let Some(record) = batch.record(id)? else { return Ok(None) };
         let Some(agent) = rows::agent(batch, agent_key)? else { return Ok(None) };
         let row = rows::outcome(batch, id, agent_key)?;
         let is_carried = shard.is_carried(agent_key, id);
@@ -105,7 +107,7 @@ pub(super) fn heard(
     let mut changes = vec![change(id, &record, &agent.group, after)];
     if arrived {
         let arrived = Arrived { id, sequence: record.sequence, slot: record.slot(), lane: Lane::Agent };
-        overtake(batch, &mut shard, &agent_key, arrived, now, &mut changes)?;
+        overtake(batch, &mut shard, &agent, &arrived, now, &mut changes)?;
     }
     Ok(Recorded { verdict, changes })
 }

@@ -5,7 +5,7 @@
 use parking_lot::MutexGuard;
 use wakemq_protocol::{AgentId, CommandId, CommandState, PowerStep, PowerWhat, Timestamp};
 
-use super::lifecycle::{Arrived, change, nothing, overtake, step_change};
+use super::lifecycle::{Arrived, change, nothing, overtake_own, step_change};
 use super::transitions::own;
 use crate::store::batch::Batch;
 use crate::store::claims::{Effect, Shard};
@@ -75,7 +75,7 @@ pub(super) fn ended(
     let after = Row { detail: Some(detail.to_owned()), ..row.clone() }.ended(state, now);
     batch.change_command(&mut shard, id, &row, &after)?;
     let mut changes = vec![change(id, &after, None)];
-    overtake(batch, &mut shard, &agent.key(), Arrived::own(id, &after), now, &mut changes)?;
+    overtake_own(batch, &mut shard, &agent.key(), &Arrived::own(id, &after), now, &mut changes)?;
     Ok(Recorded { verdict: Verdict::Applied, changes })
 }
 
@@ -90,7 +90,7 @@ fn carried<'a>(
 ) -> Result<Result<Carried<'a>, (Verdict, Option<CommandState>)>, StoreError> {
     let agent_key = agent.key();
     let shard = batch.claims.shard(&agent_key);
-    let Some(row) = own(batch, agent, id)?.filter(|row| row.lane() == Lane::Power) else {
+    let Some((row, _)) = own(batch, agent, id)?.filter(|(row, _)| row.lane() == Lane::Power) else {
         return Ok(Err((Verdict::Unknown, None)));
     };
     if !row.is_pending() {

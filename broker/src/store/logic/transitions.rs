@@ -6,7 +6,7 @@ use super::judge::{Judgement, Said, Standing, judge};
 use super::lifecycle::{Arrived, change, nothing, overtake, take_back};
 use super::{outcomes, power, records, release, sweep};
 use crate::store::batch::Batch;
-use crate::store::rows::{self, Row};
+use crate::store::rows::{self, Agent, Row};
 use crate::store::{Actor, Lane, Recorded, StoreError, Transition, Verdict};
 
 /// Records one transition.
@@ -43,11 +43,18 @@ pub(in crate::store) fn record(
     }
 }
 
-/// Reads a command of the agent's; one of another agent is as unknown as none, of one that had the id before too.
-pub(super) fn own(batch: &Batch<'_>, agent: &AgentId, id: CommandId) -> Result<Option<Row>, StoreError> {
+/// Reads a command of the agent's, and the agent; one of another agent is as unknown as none, of one that had the id before too.
+pub(super) fn own(
+    batch: &Batch<'_>,
+    agent: &AgentId,
+    id: CommandId,
+) -> Result<Option<(Row, Agent)>, StoreError> {
+    if batch.is_latest_record(id) {
+        return Ok(None);
+    }
     let Some(row) = rows::command(batch, id)?.filter(|row| row.agent == *agent) else { return Ok(None) };
     let agent = rows::agent(batch, &agent.key())?;
-    Ok(agent.is_some_and(|agent| agent.existed_at(row.sequence)).then_some(row))
+    Ok(agent.filter(|agent| agent.existed_at(row.sequence)).map(|agent| (row, agent)))
 }
 
 /// Records what is said of a command at an agent, its own or its group's.
@@ -58,7 +65,9 @@ fn heard(
     said: Said<'_>,
     now: Timestamp,
 ) -> Result<Recorded, StoreError> {
-    let Some(row) = own(batch, agent, id)? else { return outcomes::heard(batch, agent, id, said, now) };
+    let Some((row, agent_row)) = own(batch, agent, id)? else {
+        return outcomes::heard(batch, agent, id, said, now);
+    };
     if row.lane() == Lane::Power {
         // The agent never got it.
         return Ok(nothing(match said {
@@ -83,7 +92,7 @@ fn heard(
     batch.change_command(&mut shard, id, &row, &after)?;
     let mut changes = vec![change(id, &after, None)];
     if arrived {
-        overtake(batch, &mut shard, &agent_key, Arrived::own(id, &after), now, &mut changes)?;
+        overtake(batch, &mut shard, &agent_row, &Arrived::own(id, &after), now, &mut changes)?;
     }
     Ok(Recorded { verdict, changes })
 }

@@ -164,8 +164,11 @@ pub(super) fn put<T: Serialize>(
     key: &[u8],
     value: &T,
 ) -> Result<(), StoreError> {
-    let json = serde_json::to_vec(value).map_err(|error| {
-        StoreError::Damaged(format!("a row of {} cannot be written: {error}", table.name()))
-    })?;
-    kv.put(table, key, &json)
+    kv.put(table, key, &to_json(table, value)?)
+}
+
+/// Makes a value in JSON.
+pub(super) fn to_json<T: Serialize>(table: Table, value: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value)
+        .map_err(|error| StoreError::Damaged(format!("a row of {} cannot be written: {error}", table.name())))
 }

@@ -3,9 +3,7 @@
 //! An agent of which there is no row is in the record's own state.
 
 use serde::{Deserialize, Serialize};
-use wakemq_protocol::{
-    AgentId, CommandId, CommandState, Counts, GroupPath, Outcome, Slot, Submission, Timestamp,
-};
+use wakemq_protocol::{AgentId, CommandId, CommandState, GroupPath, Outcome, Slot, Submission, Timestamp};
 
 use super::inbox::{Entry, lines};
 use super::{Agent, Line, forgotten_at, get, node_key, parse, put, replace_lines, time_key};
@@ -117,17 +115,18 @@ pub(in crate::store) fn live(kv: &dyn ReadKv, group: &GroupPath) -> Result<Vec<E
     lines(kv, Table::Live, &node_key(group))
 }
 
-/// Reads the live commands for an agent's groups that are meant for it and have no outcome, each with the number of
-/// the group's level.
+/// Reads those of the live commands for an agent's groups that are `wanted`, are meant for it and have no outcome, each
+/// with the number of the group's level.
 pub(in crate::store) fn open_records(
     kv: &dyn ReadKv,
     agent: &Agent,
+    wanted: impl Fn(&Entry) -> bool,
 ) -> Result<Vec<(usize, Entry)>, StoreError> {
     let agent_key = agent.agent.key();
     let mut found = Vec::new();
     for (level, (group, &since)) in agent.group.levels().zip(&agent.inside_since).enumerate() {
         for entry in live(kv, &group)? {
-            if entry.sequence > since && !has_outcome(kv, entry.id, &agent_key)? {
+            if entry.sequence > since && wanted(&entry) && !has_outcome(kv, entry.id, &agent_key)? {
                 found.push((level, entry));
             }
         }
@@ -172,9 +171,9 @@ pub(in crate::store) fn outcomes(
     lines.iter().map(|(_, value)| parse(Table::Outcomes, value)).collect()
 }
 
-/// Replaces what became of a command at an agent, and keeps the counts and indexes in step.
+/// Replaces what became of a command at an agent, and keeps the index in step.
 ///
-/// `queued` is kept only for what ends when the connection does that carries it, and is not counted.
+/// `queued` is kept only for what ends when the connection does that carries it.
 pub(in crate::store) fn replace_outcome(
     kv: &mut dyn WriteKv,
     id: CommandId,
@@ -184,19 +183,6 @@ pub(in crate::store) fn replace_outcome(
 ) -> Result<(), StoreError> {
     let is_pending = |outcome: &Outcome| outcome.state == CommandState::Queued;
     let key = outcome_key(id, agent_key);
-    let was = before.filter(|before| !is_pending(before)).map(|before| before.state);
-    let is = Some(after).filter(|after| !is_pending(after)).map(|after| after.state);
-    if was != is {
-        let mut counts: Counts = get(kv, Table::Counts, id.as_bytes())?.unwrap_or_default();
-        if let Some(was) = was {
-            let count = counts.of(was);
-            *count = count.saturating_sub(1);
-        }
-        if let Some(is) = is {
-            *counts.of(is) += 1;
-        }
-        put(kv, Table::Counts, id.as_bytes(), &counts)?;
-    }
     if is_pending(after) {
         kv.put(Table::Loose, &key, &[])?;
     } else if before.is_some_and(is_pending) {

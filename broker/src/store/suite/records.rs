@@ -15,6 +15,7 @@ super::for_each_backend!(
     a_repetition_is_the_same_command,
     own_and_groups_commands_come_in_one_order,
     it_is_acknowledged_and_done_by_each_agent,
+    one_list_may_speak_of_several,
     the_newest_of_a_slot_goes_out_and_ends_the_others_when_it_arrives,
     own_commands_and_groups_share_slots,
     one_that_would_not_outlive_a_newer_one_ends_at_once,
@@ -125,6 +126,27 @@ async fn it_is_acknowledged_and_done_by_each_agent(bench: &Bench) {
     let [outcome] = &outcomes[..] else { panic!("not one outcome: {outcomes:?}") };
     assert_eq!((&outcome.agent, outcome.state, outcome.at), (&agent("a"), CommandState::Done, at(6)));
     assert_eq!(bench.pending().await, 0);
+}
+
+async fn one_list_may_speak_of_several(bench: &Bench) {
+    bench.accept_for_group(to_group_in_slot(1, "g", "s"), 0).await;
+    bench.accept_for_group(to_group_in_slot(2, "g", "t"), 0).await;
+    let mut said = Vec::new();
+    for name in ["a", "b"] {
+        let epoch = bench.claim_of(name, 1).await;
+        assert_eq!(bench.inbox_of(name, epoch, 1).await, [id(1), id(2)]);
+        let acknowledged = |number| Transition::Acknowledged { agent: agent(name), id: id(number), epoch };
+        said.extend([acknowledged(1), acknowledged(2)]);
+    }
+    said.pop();
+    // What was said before in the list counts already.
+    said.push(cancel(2));
+    let recorded = bench.store.record(said, at(2)).await.unwrap();
+    assert!(recorded.iter().all(|recorded| recorded.verdict == Verdict::Applied));
+    let last = group_update(&recorded[3].changes[0].news);
+    assert_eq!(last.counts, Counts { acknowledged: 1, sent: 1, ..Counts::default() });
+    assert_eq!(bench.counts(1).await, Counts { acknowledged: 2, ..Counts::default() });
+    assert_eq!(bench.counts(2).await, last.counts);
 }
 
 async fn the_newest_of_a_slot_goes_out_and_ends_the_others_when_it_arrives(bench: &Bench) {
