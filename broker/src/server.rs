@@ -63,7 +63,10 @@ impl Broker {
         let Settings { listeners, admin, tls, store, clock, advertise, limits, wol, metrics } = settings;
         let bus = Bus::start(metrics.clone());
         let engine = Engine::new(store, clock, advertise, metrics, bus.clone());
-        let engine = Arc::new(engine.with_power(&wol, limits.return_secs));
+        // What those were told who were connected before is not known, but for how many they were at the most.
+        let enrolled = engine.agents_enrolled().await.map_err(io::Error::other)?;
+        let agents = usize::try_from(enrolled).unwrap_or(usize::MAX).min(limits.max_connections);
+        let engine = Arc::new(engine.with_power(&wol, limits.return_secs(agents)));
         engine.load_rights().await.map_err(io::Error::other)?;
         // Before anybody can connect: whoever comes up by a packet of before must not be missed.
         let power = PowerQueue::start(engine.clone()).await.map_err(io::Error::other)?;

@@ -162,13 +162,17 @@ impl AgentSession {
         match packet {
             ClientPacket::PingReq => self.send(ServerPacket::PingResp),
             ClientPacket::PubAck { packet_id, reason } => self.handle_puback(packet_id, reason),
-            ClientPacket::Subscribe(subscribe) => self.handle_subscribe(&subscribe),
-            ClientPacket::Unsubscribe { packet_id, filters } => self.handle_unsubscribe(packet_id, &filters),
+            ClientPacket::Subscribe(subscribe) => {
+                self.handle_subscribe(&subscribe);
+                self.count(now_ms);
+            }
+            ClientPacket::Unsubscribe { packet_id, filters } => {
+                self.handle_unsubscribe(packet_id, &filters);
+                self.count(now_ms);
+            }
             ClientPacket::Publish(publish) => {
                 self.handle_publish(publish);
-                if let Some(until_ms) = self.rate.count(now_ms) {
-                    self.actions.push_back(AgentAction::Pause { until_ms });
-                }
+                self.count(now_ms);
             }
             ClientPacket::Disconnect { reason, session_expiry_secs } => {
                 let end = End::of_disconnect(reason, session_expiry_secs, &mut self.will);
@@ -265,6 +269,13 @@ impl AgentSession {
         self.actions.clear();
         if let Some(will) = self.will.take() {
             self.handle_publish(will.into_publish());
+        }
+    }
+
+    /// Counts a packet that costs the store something.
+    fn count(&mut self, now_ms: u64) {
+        if let Some(until_ms) = self.rate.count(now_ms) {
+            self.actions.push_back(AgentAction::Pause { until_ms });
         }
     }
 

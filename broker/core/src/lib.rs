@@ -13,6 +13,7 @@
 //!    what they acknowledge (MQTT 5 §4.6).
 //! 4. When the connection has ended `handle_closed`, which gives the will if one is due.
 
+pub mod admission;
 mod agent;
 mod clones;
 mod end;

@@ -1,8 +1,8 @@
-//! The bound on an agent's publishes.
+//! The bound on what an agent asks for: publishes and subscriptions.
 
 use wakemq_protocol::limits::AGENT_PUBLISHES_PER_SEC;
 
-/// Counts publishes by the second; over the bound, reading pauses until the second is over.
+/// Counts packets by the second; over the bound, reading pauses until the second is over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PublishRate {
     window_ms: u64,
@@ -10,7 +10,7 @@ pub struct PublishRate {
 }
 
 impl PublishRate {
-    /// Counts one publish; returns until when to pause, if the bound of this second is reached.
+    /// Counts one packet; returns until when to pause, if the bound of this second is reached.
     pub fn count(&mut self, now_ms: u64) -> Option<u64> {
         if now_ms >= self.window_ms + 1000 {
             *self = Self { window_ms: now_ms, count: 0 };

@@ -96,6 +96,12 @@ pub struct Limits {
     /// Most connections at a time.
     #[serde(deserialize_with = "ranged::<1, 10_000_000, _, _>")]
     pub max_connections: usize,
+    /// How many connections are let in each second.
+    #[serde(deserialize_with = "ranged::<1, 1_000_000, _, _>")]
+    pub admissions_per_sec: u32,
+    /// How many are let in at once after a quiet while.
+    #[serde(deserialize_with = "ranged::<1, 1_000_000, _, _>")]
+    pub admission_burst: u32,
     /// Most TLS handshakes in progress at a time.
     #[serde(deserialize_with = "ranged::<1, 100_000, _, _>")]
     pub handshakes_in_progress: usize,
@@ -153,6 +159,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 50_000,
+            admissions_per_sec: 2_000,
+            admission_burst: 2_000,
             handshakes_in_progress: 512,
             handshake_secs: 10,
             connect_secs: 10,
@@ -253,6 +261,9 @@ mod tests {
             ("[limits]\nreturn_secs = 0\n", "dir/w.toml:2:15: ", "1 to 86400"),
             ("[limits]\nreturn_secs = -1\n", "dir/w.toml:2:15: ", "1 to 86400"),
             ("[limits]\nreturn_secs = \"soon\"\n", "dir/w.toml:2:15: ", "a whole number, 1 to 86400"),
+            ("[limits]\nadmissions_per_sec = 0\n", "dir/w.toml:2:22: ", "1 to 1000000"),
+            ("[limits]\n\nadmission_burst = 1_000_001\n", "dir/w.toml:3:19: ", "1 to 1000000"),
+            ("[limits]\nadmissions_per_sec = 0.5\n", "dir/w.toml:2:22: ", "a whole number"),
             ("[limits]\nkeep_alive_max_secs = 70000\n", "dir/w.toml:2:23: ", "5 to 65535"),
             ("[listen]\naddresses = [\"[::]:1\", \"broker:8883\"]\n", "dir/w.toml:2:24: ", "IP:PORT"),
             ("[listen]\naddresses = []\n", "dir/w.toml:2:13: ", "at least one"),

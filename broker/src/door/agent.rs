@@ -10,9 +10,13 @@ use super::Door;
 use super::counted::AgentDoor;
 use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
+use crate::metrics::Ended;
 use crate::registry::{Letter, Mail, Mailbox};
 use crate::store::{Epoch, InboxPage, StoreError};
 use crate::transport::timers::TimerId;
+
+/// At which pause of a connection a person is told; fewer happen to an agent that was away for long.
+const PAUSES_TOLD: u32 = 16;
 
 /// All that belongs to one connected agent, in one box: its task is little more than a pointer to it.
 pub(super) struct Connection<S> {
@@ -23,6 +27,8 @@ pub(super) struct Connection<S> {
     epoch: Option<Epoch>,
     timer: TimerId,
     paused_until_ms: Option<u64>,
+    /// How often it was paused.
+    pauses: u32,
 }
 
 impl<S: Io> Connection<S> {
@@ -35,7 +41,7 @@ impl<S: Io> Connection<S> {
     ) -> Box<Self> {
         let timer = door.timers.arm(mailbox.id(), session.deadline_ms());
         let door = AgentDoor::new(door);
-        Box::new(Self { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None })
+        Box::new(Self { door, wire, session, mailbox, epoch: None, timer, paused_until_ms: None, pauses: 0 })
     }
 
     /// Serves the agent until the connection ends.
@@ -119,6 +125,7 @@ impl<S: Io> Connection<S> {
                 AgentAction::Close(end) => return ControlFlow::Break(end.into()),
                 AgentAction::Pause { until_ms } => {
                     self.door.metrics().agent_pauses.inc();
+                    self.tell_of_pause();
                     self.paused_until_ms = Some(until_ms);
                     self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), until_ms);
                 }
@@ -149,6 +156,15 @@ impl<S: Io> Connection<S> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Tells a person of an agent that goes on and on sending more than it may, and then rarely.
+    fn tell_of_pause(&mut self) {
+        self.pauses = self.pauses.saturating_add(1);
+        if self.pauses >= PAUSES_TOLD && self.pauses.is_power_of_two() {
+            let (agent, address) = (self.session.agent(), self.mailbox.address());
+            tracing::warn!(%agent, %address, pauses = self.pauses, "an agent sends more than it may");
+        }
     }
 
     /// Asks the engine, and gives the session the answer.
@@ -208,9 +224,14 @@ impl<S: Io> Connection<S> {
     }
 
     async fn end(mut self: Box<Self>, ending: Ending) {
+        let ending = ending.with_unsent(self.wire.unsent());
         let Self { door, mailbox, .. } = &*self;
         let agent = self.session.agent().clone();
-        tracing::debug!(%agent, address = %mailbox.address(), %ending, "connection ends");
+        if ending.counts_as() == Ended::Overrun {
+            tracing::warn!(%agent, address = %mailbox.address(), %ending, "ended a connection that does not read");
+        } else {
+            tracing::debug!(%agent, address = %mailbox.address(), %ending, "connection ends");
+        }
         door.metrics().disconnections.of(ending.counts_as()).inc();
         door.timers.cancel(self.timer, mailbox.id());
         door.engine.registry().close(mailbox);
@@ -227,7 +248,7 @@ impl<S: Io> Connection<S> {
                 tracing::warn!(%agent, %error, "the agent's will is lost");
             }
         }
-        let last_words = ending.last_words(self.door.limits.return_secs);
+        let last_words = ending.last_words(self.door.return_secs());
         self.wire.farewell(last_words).await;
     }
 

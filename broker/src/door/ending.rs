@@ -49,6 +49,20 @@ impl Ending {
 }
 
 impl Ending {
+    /// Returns what it really was, if so many bytes were still unsent: who does not read what it is sent is not read from
+    /// either, and ends as one that was silent or is gone.
+    pub(super) fn with_unsent(self, unsent: usize) -> Self {
+        let deaf = match &self {
+            Self::Session(end) => end.reason == ReasonCode::KeepAliveTimeout,
+            Self::Lost(WireEnd::Io(error)) => error.kind() == std::io::ErrorKind::TimedOut,
+            Self::Lost(WireEnd::Closed | WireEnd::Tls(_) | WireEnd::Encode(_)) => false,
+        };
+        if deaf && unsent > 0 {
+            return Self::Session(End::new(ReasonCode::QuotaExceeded, "it did not read what it was sent"));
+        }
+        self
+    }
+
     /// Returns what it counts as.
     pub(super) fn counts_as(&self) -> Ended {
         match self {

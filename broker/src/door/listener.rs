@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Door, Serves};
+use super::{Door, Serves, gate};
 use crate::metrics::Refused;
 use crate::transport::socket;
 
@@ -35,10 +35,11 @@ pub(crate) async fn listen(door: Arc<Door>, listener: TcpListener, serves: Serve
 }
 
 fn admit(door: &Arc<Door>, stream: TcpStream, address: SocketAddr, serves: Serves) {
-    let places = door.places(serves);
-    let Some(place) = places.take() else {
-        door.metrics().refusals.of(Refused::TooManyConnections).inc();
-        tracing::warn!(%address, max = places.max, "refused: too many connections");
+    let Some(place) = door.places(serves).take() else {
+        let why = Refused::TooManyConnections;
+        if let Some(place) = door.gate.turn_away(why, address, door.metrics()) {
+            door.tasks.spawn(gate::linger(stream, place, door.draining.subscribe()));
+        }
         return;
     };
     if let Err(error) = socket::accepted(&stream, USER_TIMEOUT) {
@@ -53,6 +54,7 @@ fn admit(door: &Arc<Door>, stream: TcpStream, address: SocketAddr, serves: Serve
 }
 
 /// How many connections may be open at a time, and are.
+#[derive(Debug)]
 pub(super) struct Places {
     max: usize,
     taken: AtomicUsize,
@@ -63,7 +65,7 @@ impl Places {
         Arc::new(Self { max, taken: AtomicUsize::new(0) })
     }
 
-    fn take(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let one_more = |n| (n < self.max).then_some(n + 1);
         let taken = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         taken.is_ok().then(|| Place(self.clone()))
@@ -71,7 +73,8 @@ impl Places {
 }
 
 /// One of the places; given back when dropped.
-struct Place(Arc<Places>);
+#[derive(Debug)]
+pub(super) struct Place(Arc<Places>);
 
 impl Drop for Place {
     fn drop(&mut self) {

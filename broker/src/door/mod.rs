@@ -1,12 +1,13 @@
 //! The door: listening sockets, and everything about one connection from its first byte to its last.
 //!
-//! `listener` accepts, `opening` does the TLS handshake and finds out what is spoken, `login` takes the CONNECT,
+//! `listener` accepts, `gate` says when and whether a connection passes, `opening` does the TLS handshake and finds out what is spoken, `login` takes the CONNECT,
 //! `agent` and `operator` drive the sessions of `wakemq-core`. Nothing here knows a store: all goes through the
 //! engine.
 
 mod agent;
 mod counted;
 mod ending;
+mod gate;
 mod listener;
 mod login;
 mod opening;
@@ -17,13 +18,14 @@ mod timers;
 mod wire;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use wakemq_core::End;
+use wakemq_core::admission;
 use wakemq_core::login::Grants;
 use wakemq_core::packet::{ReasonCode, ServerPacket};
 
@@ -39,9 +41,13 @@ pub use wire::Io;
 /// What the door allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections at a time; one more is closed at once.
+    /// Most connections at a time; one more is turned away.
     pub max_connections: usize,
-    /// Most TLS handshakes at a time; one more waits.
+    /// How many connections are let in each second; more wait, and are turned away where they would wait too long.
+    pub admissions_per_sec: u32,
+    /// How many are let in at once after a quiet while.
+    pub admission_burst: u32,
+    /// Most TLS handshakes at a time; one more waits, and is turned away after a while.
     pub handshakes_in_progress: usize,
     /// How long a TLS handshake may take, waiting included.
     pub handshake: Duration,
@@ -49,7 +55,7 @@ pub struct Limits {
     pub connect: Duration,
     /// Longest keep-alive, in seconds.
     pub keep_alive_max_secs: u16,
-    /// Within how many seconds an agent returns after a lost connection.
+    /// Within how many seconds an agent returns after a lost connection at the least; see [`Limits::return_secs`].
     pub return_secs: u32,
     /// How many submissions an operator may have under way on one connection.
     pub receive_maximum: u16,
@@ -59,6 +65,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 50_000,
+            admissions_per_sec: 2_000,
+            admission_burst: 2_000,
             handshakes_in_progress: 512,
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
@@ -67,6 +75,19 @@ impl Default for Limits {
             receive_maximum: 1024,
         }
     }
+}
+
+impl Limits {
+    /// Returns within how many seconds agents are told to come back, when so many of them are connected.
+    pub fn return_secs(&self, agents: usize) -> u32 {
+        admission::return_secs(self.return_secs, agents, self.admissions_per_sec)
+    }
+}
+
+/// Returns how many descriptors connections take at the most, if so many may be let in: the administrators' own and
+/// those that are turned away come on top.
+pub fn descriptors(max_connections: usize) -> usize {
+    max_connections + ADMIN_CONNECTIONS_MAX + gate::lingering_max(max_connections)
 }
 
 /// Most connections at a time to the administrators' door. They are counted apart, so that who wants to know what
@@ -87,6 +108,8 @@ enum Session<S> {
     Agent(Box<agent::Connection<S>>),
     Operator(Box<operator::Connection<S>>),
     Http(Box<TlsStream<S>>),
+    /// There was no room for it; it is closed after a while if there is a place for it to wait.
+    TurnedAway(S, Option<listener::Place>),
 }
 
 /// What all connections of a broker share.
@@ -97,11 +120,13 @@ pub struct Door {
     tls: Arc<ServerConfig>,
     limits: Limits,
     timers: timers::Timers,
-    handshakes: Semaphore,
+    gate: gate::Gate,
     places: Arc<listener::Places>,
     admin_places: Arc<listener::Places>,
     tasks: TaskTracker,
     draining: watch::Sender<bool>,
+    /// What agents are told when the broker stops: of how many there were when that began.
+    last_return_secs: OnceLock<u32>,
 }
 
 impl Door {
@@ -112,11 +137,12 @@ impl Door {
         Arc::new(Self {
             http: Http::new(engine.clone(), draining.subscribe()),
             timers: timers::Timers::new(now_ms),
-            handshakes: Semaphore::new(limits.handshakes_in_progress),
+            gate: gate::Gate::new(&limits),
             places: listener::Places::new(limits.max_connections),
             admin_places: listener::Places::new(ADMIN_CONNECTIONS_MAX),
             tasks: TaskTracker::new(),
             draining,
+            last_return_secs: OnceLock::new(),
             engine,
             bus,
             tls,
@@ -142,6 +168,10 @@ impl Door {
                 };
                 Box::pin(serving).await;
             }
+            Ok(Session::TurnedAway(io, Some(place))) => {
+                Box::pin(gate::linger(io, place, self.draining.subscribe())).await;
+            }
+            Ok(Session::TurnedAway(_, None)) => {}
             Err(refused) => {
                 self.metrics().refusals.of(refused).inc();
             }
@@ -159,6 +189,10 @@ impl Door {
         match opening::open(&door, io, address, serves).await {
             Ok(opening::Opened::Mqtt(wire, deadline)) => login::login(&door, wire, address, deadline).await,
             Ok(opening::Opened::Http(stream)) => Ok(Session::Http(stream)),
+            Ok(opening::Opened::TurnedAway(io, why)) => {
+                let place = self.gate.turn_away(why, address, self.metrics());
+                Ok(Session::TurnedAway(io, place))
+            }
             Err(error) => {
                 tracing::debug!(%address, %error, "a connection ended before it said anything");
                 Err(error.counts_as())
@@ -173,6 +207,8 @@ impl Door {
 
     /// Stops accepting, and asks every connection to end.
     pub fn close(&self) {
+        self.last_return_secs
+            .get_or_init(|| self.limits.return_secs(self.engine.registry().agents_connected()));
         self.draining.send_replace(true);
         self.tasks.close();
         self.engine.registry().evict_all(&Self::stopping());
@@ -212,6 +248,14 @@ impl Door {
         }
     }
 
+    /// Within how many seconds an agent is told to come back after a lost connection.
+    fn return_secs(&self) -> u32 {
+        match self.last_return_secs.get() {
+            Some(secs) => *secs,
+            None => self.limits.return_secs(self.engine.registry().agents_connected()),
+        }
+    }
+
     fn stopping() -> End {
         End::new(ReasonCode::ServerShuttingDown, "the broker stops")
     }
@@ -219,7 +263,7 @@ impl Door {
     fn grants(&self) -> Grants {
         Grants {
             keep_alive_max_secs: self.limits.keep_alive_max_secs,
-            return_secs: self.limits.return_secs,
+            return_secs: self.return_secs(),
             receive_maximum: self.limits.receive_maximum,
         }
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use wakemq_core::packet::ProtocolLevel;
 
 use super::wire::{Io, Wire, WireEnd};
@@ -24,6 +24,14 @@ pub(super) enum Opened<S> {
     Mqtt(Box<Wire<S>>, Instant),
     /// HTTP/1.1.
     Http(Box<TlsStream<S>>),
+    /// Nothing: there was no room for it, and why.
+    TurnedAway(S, Refused),
+}
+
+/// What became of a handshake.
+enum Shaken<S> {
+    Done(Box<Wire<S>>),
+    TurnedAway(S, Refused),
 }
 
 /// Why a connection ended before it said what it speaks.
@@ -69,10 +77,15 @@ pub(super) async fn open<S: Io>(
 ) -> Result<Opened<S>, OpenError> {
     let mut draining = door.draining.subscribe();
     let opened = async {
+        let deadline = Instant::now() + door.limits.handshake;
         // Boxed, so that what a handshake needs is gone from a parked connection's task.
-        let mut wire = Box::pin(timeout(door.limits.handshake, handshake(door, io)))
+        let shaken = Box::pin(timeout_at(deadline, handshake(door, io, serves, deadline)))
             .await
             .map_err(|_| OpenError::HandshakeTimedOut)??;
+        let mut wire = match shaken {
+            Shaken::Done(wire) => wire,
+            Shaken::TurnedAway(io, why) => return Ok(Opened::TurnedAway(io, why)),
+        };
         let deadline = Instant::now() + door.limits.connect;
         let spoken = timeout_at(deadline, find_out(&mut wire)).await.map_err(|_| OpenError::TimedOut)??;
         tracing::trace!(%address, tls = ?wire.tls().version(), resumed = wire.tls().is_resumed(), ?spoken);
@@ -94,10 +107,22 @@ pub(super) async fn open<S: Io>(
     }
 }
 
-async fn handshake<S: Io>(door: &Door, mut io: S) -> Result<Box<Wire<S>>, OpenError> {
+async fn handshake<S: Io>(
+    door: &Door,
+    mut io: S,
+    serves: Serves,
+    deadline: Instant,
+) -> Result<Shaken<S>, OpenError> {
     let hello = read_hello(&mut io).await?;
-    // Only who has said all of its hello takes a place from others.
-    let permit = door.handshakes.acquire().await;
+    // Only who has said all of its hello takes a turn and a place from others. The administrators' places are few
+    // enough as it is, and are to be had when everybody else comes at once.
+    let permit = match serves {
+        Serves::Clients => match door.gate.pass(deadline, door.metrics()).await {
+            Ok(permit) => Some(permit),
+            Err(why) => return Ok(Shaken::TurnedAway(io, why)),
+        },
+        Serves::Admin => None,
+    };
     let tls = Tls::new(door.tls.clone()).map_err(WireEnd::from)?;
     let mut wire = Box::new(Wire::new(io, tls, Peer::unknown(ProtocolLevel::V5)));
     let shaken = async {
@@ -112,7 +137,7 @@ async fn handshake<S: Io>(door: &Door, mut io: S) -> Result<Box<Wire<S>>, OpenEr
     let shaken = shaken.await;
     drop(permit);
     match shaken {
-        Ok(()) => Ok(wire),
+        Ok(()) => Ok(Shaken::Done(wire)),
         Err(end) => {
             // The alert that tells the peer why is sealed already.
             wire.farewell(None).await;

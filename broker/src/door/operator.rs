@@ -36,6 +36,8 @@ pub(super) struct Connection<S> {
     batch: Vec<SubmitRequest>,
     /// What brings events, while any are followed.
     feed: Option<Feed>,
+    /// How many events it has lost.
+    events_lost: u64,
 }
 
 impl<S: Io> Connection<S> {
@@ -53,7 +55,18 @@ impl<S: Io> Connection<S> {
         let door = OperatorDoor::new(door);
         // They may have changed since the secret was proved, and before the registry knew of the connection.
         mailbox.rights_changed();
-        Box::new(Self { door, wire, who, session, client_id, mailbox, timer, batch: Vec::new(), feed: None })
+        Box::new(Self {
+            door,
+            wire,
+            who,
+            session,
+            client_id,
+            mailbox,
+            timer,
+            batch: Vec::new(),
+            feed: None,
+            events_lost: 0,
+        })
     }
 
     /// Serves the operator until the connection ends.
@@ -131,7 +144,20 @@ impl<S: Io> Connection<S> {
         } else if !self.session.handle_event(event.topic(), event.body(), lost) {
             lost = lost.saturating_add(1);
         }
-        self.door.metrics().operator_events_lost.inc_by(lost);
+        if lost > 0 {
+            self.door.metrics().operator_events_lost.inc_by(lost);
+            self.tell_of_lost_events(lost);
+        }
+    }
+
+    /// Tells a person of an operator who reads too slowly, and then rarely; the operator sees it in the numbers.
+    fn tell_of_lost_events(&mut self, lost: u64) {
+        let before = self.events_lost;
+        self.events_lost = before.saturating_add(lost);
+        if before.checked_ilog2() != self.events_lost.checked_ilog2() {
+            let (operator, address) = (&self.who.name, self.mailbox.address());
+            tracing::warn!(%operator, %address, events = self.events_lost, "an operator reads too slowly for all events");
+        }
     }
 
     /// Takes over what the operator may do now.
@@ -221,6 +247,7 @@ impl<S: Io> Connection<S> {
     }
 
     async fn end(mut self: Box<Self>, ending: Ending) {
+        let ending = ending.with_unsent(self.wire.unsent());
         let registry = self.door.engine.registry();
         tracing::info!(operator = %self.who.name, address = %self.mailbox.address(), %ending, "operator left");
         self.door.metrics().disconnections.of(ending.counts_as()).inc();
@@ -230,7 +257,7 @@ impl<S: Io> Connection<S> {
         self.door.engine.operator_left(&self.mailbox);
         self.feed = None;
         self.publish_will().await;
-        let last_words = ending.last_words(self.door.limits.return_secs);
+        let last_words = ending.last_words(self.door.return_secs());
         self.wire.farewell(last_words).await;
     }
 

@@ -1,5 +1,9 @@
 //! The glue over in-memory streams, in paused time.
 
+mod admission;
+mod fixture;
+mod gate;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

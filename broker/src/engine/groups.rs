@@ -5,7 +5,7 @@ use wakemq_protocol::{GroupPath, Role};
 
 use super::admin::{About, PAGE_MAX, cut, done, wrong_rows};
 use super::{Caller, Engine, EngineError};
-use crate::store::{AdminOp, AdminOutcome, Query, Rows};
+use crate::store::{AdminOp, AdminOutcome, Query, Rows, StoreError};
 
 impl Engine {
     /// Shows a page of the groups that the operator may see, in order of their paths.
@@ -32,6 +32,14 @@ impl Engine {
             .collect();
         let next = groups.last().filter(|_| more).map(|last| last.group.clone());
         Ok(GroupPage { groups, next })
+    }
+
+    /// Returns how many agents are enrolled: one look-up, however many there are.
+    pub async fn agents_enrolled(&self) -> Result<u64, StoreError> {
+        let query = Query::Groups { after: None, scope: GroupPath::root(), max: 1 };
+        let Rows::Groups(rows) = self.store.read(query).await? else { return Err(wrong_rows("groups")) };
+        // The first is the root, which counts them all.
+        Ok(rows.first().map_or(0, |root| root.agents))
     }
 
     /// Creates a group, and those above it that do not exist.

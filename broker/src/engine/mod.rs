@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// Sets what the broker may send itself, and within how many seconds agents come back after a restart.
+    /// Sets what the broker may send itself, and within how many seconds agents come back after a restart at the most.
     #[must_use]
     pub fn with_power(mut self, wol: &Wol, return_secs: u32) -> Self {
         self.power = Power::new(wol, return_secs, &self.clock);

@@ -74,6 +74,10 @@ label! {
     Refused("reason") {
         /// There were too many.
         TooManyConnections = "too_many_connections",
+        /// It came faster than the rate, and would have had to wait too long for its turn.
+        OverRate = "over_rate",
+        /// It waited as long as it may, and as many handshakes as there may be were still in progress.
+        TooManyHandshakes = "too_many_handshakes",
         /// The first bytes were not TLS.
         NotTls = "not_tls",
         /// The TLS handshake failed.
@@ -103,6 +107,16 @@ label! {
         Store = "store",
         /// The broker stops.
         Draining = "draining",
+    }
+}
+
+label! {
+    /// What a connection had to wait for before its TLS handshake.
+    Waited("for") {
+        /// Its turn, by the rate of admissions.
+        Rate = "rate",
+        /// The end of other handshakes.
+        Handshakes = "handshakes",
     }
 }
 
@@ -371,6 +385,7 @@ mod tests {
         check::<Connection>();
         check::<Admitted>();
         check::<Refused>();
+        check::<Waited>();
         check::<WrongSecret>();
         check::<Ended>();
         check::<PublishRefused>();

@@ -19,7 +19,7 @@ use wakemq_protocol::{CommandState, News};
 
 pub use labels::{
     Admitted, Connection, Dropped, Ended, GroupChange, Label, PowerVerdict, PublishRefused, ReceiptFate,
-    Refused, StatusClass, SubmissionRefused, WrongSecret,
+    Refused, StatusClass, SubmissionRefused, Waited, WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -35,6 +35,8 @@ pub struct Metrics {
     pub admissions: Counters<Admitted>,
     /// Connections that were not.
     pub refusals: Counters<Refused>,
+    /// Connections that had to wait before their TLS handshake.
+    pub admission_waits: Counters<Waited>,
     /// Wrong secrets, over MQTT or HTTP.
     pub wrong_secrets: Counters<WrongSecret>,
     /// Sources of wrong secrets that are remembered; set at each look.
@@ -45,7 +47,7 @@ pub struct Metrics {
     pub cloned_identities: Counter,
     /// Agents that are connected; set at each look.
     pub agents_connected: Gauge,
-    /// How often an agent published more than it may in a second and was not read from until it was over.
+    /// How often an agent published and subscribed more often than it may in a second and was not read from until it was over.
     pub agent_pauses: Counter,
     /// Changes of state of commands at single agents.
     pub command_changes: Counters<CommandState>,
@@ -102,6 +104,11 @@ impl Metrics {
             connections: Gauges::new(r, "connections", "Connections that are open"),
             admissions: Counters::new(r, "admissions", "Connections that were let in"),
             refusals: Counters::new(r, "refusals", "Connections that were not let in"),
+            admission_waits: Counters::new(
+                r,
+                "admission_waits",
+                "Connections that had to wait before their TLS handshake, by what for",
+            ),
             wrong_secrets: Counters::new(
                 r,
                 "wrong_secrets",
@@ -119,7 +126,11 @@ impl Metrics {
                 "Takeovers by which an agent was found to be two machines",
             ),
             agents_connected: gauge(r, "agents_connected", "Agents that are connected"),
-            agent_pauses: counter(r, "agent_pauses", "Seconds in which an agent published more than it may"),
+            agent_pauses: counter(
+                r,
+                "agent_pauses",
+                "Seconds in which an agent published and subscribed more often than it may",
+            ),
             command_changes: Counters::new(
                 r,
                 "command_changes",

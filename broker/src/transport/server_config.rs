@@ -88,12 +88,12 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
 
     /// A certificate for `localhost`, made for one test, and the configuration that uses it.
-    pub(in crate::transport) fn localhost() -> (Arc<ServerConfig>, CertificateDer<'static>) {
+    pub(crate) fn localhost() -> (Arc<ServerConfig>, CertificateDer<'static>) {
         let dir = tempfile::tempdir().unwrap();
         let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let pair = KeyPair::generate().unwrap();

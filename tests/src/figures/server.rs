@@ -19,8 +19,10 @@ use crate::broker::import;
 use crate::raw::{Login, Version};
 use crate::wait::within;
 
-/// All defaults, but for a warning: so many connections may well be more than there are descriptors.
-const CONFIGURATION: &str = "[limits]\nmax_connections = 15000\n";
+/// All defaults, but for a warning, since so many connections may well be more than there are descriptors, and for a rate
+/// that holds nobody back.
+const CONFIGURATION: &str =
+    "[limits]\nmax_connections = 15000\nadmissions_per_sec = 1000000\nadmission_burst = 1000000\n";
 
 /// A data directory that `wakemqd init` has made.
 #[derive(Debug)]

@@ -1,12 +1,14 @@
 //! Brokers, agents and operators together: as real processes over real TLS, and within the test where something
 //! must be injected.
 
+mod bounds;
 mod cli;
 mod commands;
 mod enrolment;
 mod events;
 mod faults;
 mod groups;
+mod herd;
 mod identities;
 mod metrics;
 mod operators;

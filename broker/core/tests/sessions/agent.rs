@@ -254,11 +254,26 @@ fn reading_pauses_at_the_tenth_publish_of_a_second() {
 }
 
 #[test]
-fn other_packets_never_pause() {
+fn pings_never_pause() {
     let mut session = agent(connect(V5));
     for _ in 0..3 * AGENT_PUBLISHES_PER_SEC {
         assert_eq!(handle(&mut session, ClientPacket::PingReq), [AgentAction::Send(ServerPacket::PingResp)]);
     }
+}
+
+#[test]
+fn subscriptions_count_like_publishes() {
+    let mut session = agent(connect(V5));
+    let mut paused = Vec::new();
+    for n in 1..=AGENT_PUBLISHES_PER_SEC {
+        let packet =
+            if n % 2 == 1 { subscribe(1, &[(OWN, QoS::AtLeastOnce)]) } else { unsubscribe(1, &[OWN]) };
+        let actions = handle(&mut session, packet);
+        if actions.iter().any(|action| matches!(action, AgentAction::Pause { .. })) {
+            paused.push(n);
+        }
+    }
+    assert_eq!(paused, [AGENT_PUBLISHES_PER_SEC]);
 }
 
 #[test]

@@ -209,7 +209,8 @@ impl Model {
                 self.settle(id, &mut page)?;
             }
             match action {
-                AgentAction::Send(_) => {}
+                // A session stands that it is not paused: what was read before is handled.
+                AgentAction::Send(_) | AgentAction::Pause { .. } => {}
                 AgentAction::Failed { ref id, ref detail } => {
                     if detail.starts_with("the packet of") {
                         self.settle(*id, &mut page)?;

@@ -1,6 +1,7 @@
 //! The limit of open descriptors: every connection needs one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wakemq_broker::door::descriptors;
 
 /// Descriptors for everything but connections: the store, the listeners, the log, the runtime.
 const RESERVE: u64 = 64;
@@ -33,7 +34,12 @@ pub(crate) fn make_room(wanted: usize) -> usize {
 fn fitting(wanted: usize, limit: Option<u64>) -> usize {
     let Some(limit) = limit else { return wanted };
     let room = usize::try_from(limit.saturating_sub(RESERVE)).unwrap_or(usize::MAX);
-    wanted.min(room).max(1)
+    let (mut fit, mut too_many) = (1, wanted.min(room).saturating_add(1));
+    while fit + 1 < too_many {
+        let middle = fit + (too_many - fit) / 2;
+        if descriptors(middle) <= room { fit = middle } else { too_many = middle }
+    }
+    fit
 }
 
 #[cfg(test)]
@@ -43,8 +49,12 @@ mod tests {
     #[test]
     fn a_reserve_is_kept() {
         assert_eq!(fitting(1000, None), 1000);
-        assert_eq!(fitting(1000, Some(1064)), 1000);
-        assert_eq!(fitting(1000, Some(1063)), 999);
+        let enough = RESERVE + descriptors(1000) as u64;
+        assert!(enough > RESERVE + 1000, "some are for administrators and for those who are turned away");
+        assert_eq!(fitting(1000, Some(enough)), 1000);
+        assert_eq!(fitting(1000, Some(u64::MAX)), 1000);
+        assert_eq!(fitting(1000, Some(enough - 1)), 999);
+        assert_eq!(fitting(usize::MAX, Some(enough)), 1000);
         assert_eq!(fitting(1000, Some(10)), 1);
     }
 

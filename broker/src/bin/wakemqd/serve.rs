@@ -118,6 +118,8 @@ fn listen_on(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> 
 fn limits(limits: &config::Limits, max_connections: usize) -> Limits {
     Limits {
         max_connections,
+        admissions_per_sec: limits.admissions_per_sec,
+        admission_burst: limits.admission_burst,
         handshakes_in_progress: limits.handshakes_in_progress,
         handshake: Duration::from_secs(limits.handshake_secs.into()),
         connect: Duration::from_secs(limits.connect_secs.into()),

@@ -86,7 +86,7 @@ async fn start(dir: &Path) -> Result<(Broker, Arc<dyn Store>, Clock)> {
         store: store.clone(),
         clock: clock.clone(),
         advertise: Advertise { endpoints: Vec::new(), ca: None },
-        limits: Limits::default(),
+        limits: Limits { admissions_per_sec: 1_000_000, admission_burst: 1_000_000, ..Limits::default() },
         wol: Wol::default(),
         metrics,
     })

@@ -1,4 +1,5 @@
-//! WakeMQ's broker, with all defaults but for its limit of connections and its advice for a return.
+//! WakeMQ's broker, with all defaults but for its limit of connections, no rate that holds anybody back, and its advice
+//! for a return.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +14,7 @@ use wakemq_publisher::load_profile;
 use crate::fleet::ground::Ground;
 
 /// What fits below the limit of descriptors.
-const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 200;
+const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 700;
 /// Within how many seconds agents are told to come back: sooner than by default, for the time that it takes. 15,000 in
 /// 10 s are 1,500 a second.
 fn return_secs(quick: bool) -> u32 {
@@ -23,7 +24,10 @@ fn return_secs(quick: bool) -> u32 {
 pub(super) fn prepare(ground: &Ground, address: SocketAddr) -> Result<TempDir> {
     let dir = ground.copy_data()?;
     let return_secs = return_secs(ground.setting.quick);
-    let configuration = format!("[limits]\nmax_connections = {CONNECTIONS}\nreturn_secs = {return_secs}\n");
+    let configuration = format!(
+        "[limits]\nmax_connections = {CONNECTIONS}\nadmissions_per_sec = 1000000\nadmission_burst = 1000000\n\
+         return_secs = {return_secs}\n"
+    );
     std::fs::write(dir.path().join(CONFIG), configuration)?;
     set_profile_endpoints(dir.path(), &[address.to_string()])?;
     Ok(dir)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -35,6 +36,16 @@ async fn tls(broker: &InProcessBroker, alpn: &[&str]) -> Result<tokio_rustls::cl
     let tcp = TcpStream::connect(broker.address()?).await?;
     let connector = TlsConnector::from(client_tls(&broker.ca_path(), alpn)?);
     Ok(connector.connect(ServerName::try_from("localhost")?, tcp).await?)
+}
+
+/// Says a ClientHello, and nothing more.
+async fn hello(broker: &InProcessBroker) -> Result<TcpStream> {
+    let mut tcp = TcpStream::connect(broker.address()?).await?;
+    let name = ServerName::try_from("localhost")?;
+    let mut bytes = Vec::new();
+    ClientConnection::new(client_tls(&broker.ca_path(), &["mqtt"])?, name)?.write_tls(&mut bytes)?;
+    tcp.write_all(&bytes).await?;
+    Ok(tcp)
 }
 
 async fn before_connect(moved: &mut Moved) -> Result<()> {
@@ -110,6 +121,21 @@ async fn limits(moved: &mut Moved) -> Result<()> {
     let _first = TcpStream::connect(watched.broker.address()?).await?;
     let _second = TcpStream::connect(watched.broker.address()?).await?;
     watched.rises(moved, &refused("too_many_connections")).await?;
+
+    // Half of the handshake's limit is for waiting: time for one more, and not for two.
+    let rate = Limits { admissions_per_sec: 1, admission_burst: 1, ..Limits::default() };
+    let watched = start(Limits { handshake: Duration::from_secs(3), ..rate }).await?;
+    let crowd = [hello(&watched.broker).await?, hello(&watched.broker).await?, hello(&watched.broker).await?];
+    watched.rises(moved, "wakemq_admission_waits_total{for=\"rate\"}").await?;
+    watched.rises(moved, &refused("over_rate")).await?;
+    drop(crowd);
+
+    let watched =
+        start(Limits { handshakes_in_progress: 1, handshake: 2 * SHORT, ..Limits::default() }).await?;
+    let crowd = [hello(&watched.broker).await?, hello(&watched.broker).await?];
+    watched.rises(moved, "wakemq_admission_waits_total{for=\"handshakes\"}").await?;
+    watched.rises(moved, &refused("too_many_handshakes")).await?;
+    drop(crowd);
 
     let watched = start(Limits { handshake: SHORT, ..Limits::default() }).await?;
     let _silent = TcpStream::connect(watched.broker.address()?).await?;
