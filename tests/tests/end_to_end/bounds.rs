@@ -138,8 +138,9 @@ async fn an_operator_that_follows_everything_and_reads_slowly_loses_events_and_n
         }
     };
     assert!(read < published, "{read} of {published}");
-    assert_eq!(last, published + 1);
-    assert_eq!(event(&mut quick).await?, (published + 1, "after".to_owned()));
+    // All have their numbers, those of the wake too: the slow one sees that the rest is missing.
+    assert_eq!(event(&mut quick).await?, (last, "after".to_owned()));
+    assert!(last > published, "{last} of {published}");
     Ok(())
 }
 
