@@ -36,9 +36,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// Prepares that of programs of the workspace.
+    /// Prepares that of programs of the workspace, with the features of dependencies that this program has: nothing
+    /// is built twice.
     pub fn of(programs: &[&str]) -> Result<Self> {
-        let mut build = Self::new()?;
+        let mut build = Self::new(None)?;
         build
             .cargo
             .arg("--offline")
@@ -50,24 +51,32 @@ impl Build {
         Ok(build)
     }
 
+    /// Prepares that of the agent's daemon as it is shipped: alone, and in a release in a profile of its own.
+    pub fn of_agent() -> Result<Self> {
+        let mut build = Self::new(Some("agent"))?;
+        build.cargo.args(["--offline", "--package", "wakemq-agent", "--bin", "wakemq-agent"]);
+        Ok(build)
+    }
+
     /// Prepares that of a package of its own outside the workspace, which lies in a directory of this one. What of
     /// its dependencies is the same is shared all the same.
     pub fn of_package(dir: &str) -> Result<Self> {
-        let mut build = Self::new()?;
+        let mut build = Self::new(None)?;
         build.cargo.args(["--locked", "--manifest-path"]).arg(Path::new(dir).join("Cargo.toml"));
         Ok(build)
     }
 
-    fn new() -> Result<Self> {
+    fn new(release: Option<&str>) -> Result<Self> {
         let exe = std::env::current_exe().context("cannot find this program's own path")?;
         let beside = exe.parent().context("this program lies nowhere")?;
         // Tests lie in `deps`, programs beside it.
         let place = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
-        let profile = match place.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(name) => name,
-        };
         let target = place.parent().context("the programs lie in no target directory")?;
+        let (profile, place) = match (place.file_name().and_then(|name| name.to_str()), release) {
+            (Some("debug") | None, _) => ("dev", place.to_owned()),
+            (Some(_), Some(profile)) => (profile, target.join(profile)),
+            (Some(profile), None) => (profile, place.to_owned()),
+        };
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| SET_BY_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
@@ -80,7 +89,7 @@ impl Build {
             .arg(target)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        Ok(Self { cargo, place: place.to_owned() })
+        Ok(Self { cargo, place })
     }
 }
 

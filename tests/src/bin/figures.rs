@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 use wakemq_tests::figures::report::Report;
-use wakemq_tests::figures::shipped::Shipped;
+use wakemq_tests::figures::shipped::{AGENT, Shipped};
 use wakemq_tests::figures::{Setting, daemon, events, flush, import, proc, progress, wake};
 
 /// The benchmarks of WakeMQ: what it costs, and how fast it wakes. Those of many agents are `cargo fleet`.
@@ -123,7 +123,7 @@ async fn measure(figures: &[Figure], options: &Options) -> Result<()> {
     }
     let machine = proc::machine(&options.dir.clone().unwrap_or_else(std::env::temp_dir))?;
     progress("programs", "building wakemqd and wakemq-agent as they are shipped");
-    let shipped = Shipped::build(&[daemon::PROGRAM]).await?;
+    let shipped = Shipped::build(&[AGENT]).await?;
     let mut found: Vec<(Figure, Report)> = Vec::new();
     for figure in figures {
         let mut whole: Option<Report> = None;

@@ -14,19 +14,17 @@ use wakemq_publisher::Management;
 use super::child::Running;
 use super::report::{Goal, Report};
 use super::server::{Data, Server};
-use super::shipped::Shipped;
+use super::shipped::{AGENT, Shipped};
 use super::{Setting, proc, progress};
 use crate::agents::Home;
 use crate::wait::{eventually, within};
 
 const FIGURE: &str = "daemon";
-/// The program.
-pub const PROGRAM: &str = "wakemq-agent";
 
 /// Measures.
 pub async fn measure(setting: &Setting, shipped: &Shipped) -> Result<Report> {
     let mut report = Report::new("daemon: wakemq-agent at rest");
-    let program = shipped.program(PROGRAM)?;
+    let program = shipped.program(AGENT)?;
     size(&mut report, &program).await?;
 
     let server = Server::start(shipped, Data::init(shipped, setting).await?).await?;

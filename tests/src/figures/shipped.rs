@@ -8,6 +8,9 @@ use tokio::process::Command;
 
 use crate::programs::Build;
 
+/// The agent's daemon.
+pub const AGENT: &str = "wakemq-agent";
+
 /// Programs that were built as they are shipped: copies, since a build of the tests puts its own in their place.
 #[derive(Debug)]
 pub struct Shipped {
@@ -17,21 +20,29 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// Builds the broker and other programs of the workspace, in the profile and target directory of the running
-    /// program, and with its features of dependencies: nothing is built twice.
+    /// Builds the broker and other programs of the workspace.
     pub async fn build(others: &[&str]) -> Result<Self> {
-        let programs: Vec<_> = std::iter::once("wakemqd").chain(others.iter().copied()).collect();
-        let build = Build::of(&programs)?;
+        let dir = tempfile::tempdir()?;
+        let shipped = Self { wakemqd: dir.path().join("wakemqd"), dir };
+        let beside: Vec<_> =
+            std::iter::once("wakemqd").chain(others.iter().copied().filter(|name| *name != AGENT)).collect();
+        shipped.add(Build::of(&beside)?, &beside).await?;
+        if others.contains(&AGENT) {
+            shipped.add(Build::of_agent()?, &[AGENT]).await?;
+        }
+        Ok(shipped)
+    }
+
+    async fn add(&self, build: Build, programs: &[&str]) -> Result<()> {
         let built =
             Command::from(build.cargo).kill_on_drop(true).status().await.context("cannot run cargo")?;
         ensure!(built.success(), "cargo cannot build {}: {built}", programs.join(", "));
-        let dir = tempfile::tempdir()?;
         for name in programs {
             let program = build.place.join(name);
-            std::fs::copy(&program, dir.path().join(name))
+            std::fs::copy(&program, self.dir.path().join(name))
                 .with_context(|| format!("cannot copy {}", program.display()))?;
         }
-        Ok(Self { wakemqd: dir.path().join("wakemqd"), dir })
+        Ok(())
     }
 
     /// Returns the path of one of the others.

@@ -20,7 +20,7 @@ pub(crate) fn read(name: &str) -> Result<String> {
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) stages: usize,
-    /// The programs that are built, and those that are copied into the image.
+    /// The programs that are built, and those that are copied into the image, with the directory of their profile.
     pub(crate) built: Vec<String>,
     pub(crate) copied: Vec<String>,
     /// The directories that are made for the user.
@@ -65,13 +65,13 @@ impl Image {
         match instruction {
             "FROM" => self.stages += 1,
             "RUN" if words().next() == Some("cargo") => {
-                self.built = words().zip(words().skip(1)).filter(|pair| pair.0 == "--bin").map(own).collect();
+                self.built = rest.split("&&").flat_map(built).collect();
             }
             "RUN" => {
                 self.directories = words().filter(|word| word.starts_with('/')).map(str::to_owned).collect()
             }
             "COPY" => self.copied.extend(
-                words().filter_map(|word| word.strip_prefix("/src/target/release/")).map(str::to_owned),
+                words().filter_map(|word| word.strip_prefix("/src/target/")).map(str::to_owned),
             ),
             "USER" => self.user = rest.to_owned(),
             "ENV" => {
@@ -90,8 +90,14 @@ impl Image {
     }
 }
 
-fn own((_, name): (&str, &str)) -> String {
-    name.to_owned()
+/// Returns where a call of cargo puts its programs, below the target directory.
+fn built(command: &str) -> Vec<String> {
+    let values = |option: &'static str| {
+        let words = command.split_whitespace();
+        words.clone().zip(words.skip(1)).filter(move |pair| pair.0 == option).map(|pair| pair.1)
+    };
+    let profile = values("--profile").next().unwrap_or("release");
+    values("--bin").map(|program| format!("{profile}/{program}")).collect()
 }
 
 /// `docker-compose.yml`, as far as it is looked at.

@@ -21,7 +21,7 @@ fn the_image_holds_what_its_commands_need() -> Result<()> {
     let image = Image::read()?;
     assert!(image.stages >= 2, "the compiler stays out of the image");
     assert_eq!(image.built, image.copied);
-    assert_eq!(image.built, ["wakemqd", "wakemq-agent", "wakemq"]);
+    assert_eq!(image.built, ["release/wakemqd", "release/wakemq", "agent/wakemq-agent"]);
     let (user, group) = image.user.split_once(':').context("no group")?;
     assert!(user.parse::<u32>()? > 0 && group.parse::<u32>()? > 0, "a number says that it is not root");
 

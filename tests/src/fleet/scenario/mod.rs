@@ -15,6 +15,7 @@ use super::crew::{Crew, Plan};
 use super::found::Found;
 use super::ground::Ground;
 use super::target::{Kind, Target};
+use crate::figures::shipped::AGENT;
 use crate::figures::{daemon, flush};
 
 /// A scenario, which measures one or several targets in turn.
@@ -114,7 +115,7 @@ impl Scenario {
     pub fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Million => &[million::PROGRAM],
-            Self::Daemon => &[daemon::PROGRAM],
+            Self::Daemon => &[AGENT],
             Self::Park | Self::Admit | Self::Storm | Self::Flap | Self::Wake | Self::Group => &[],
             Self::Silent | Self::Churn | Self::Idle | Self::Flush => &[],
         }
