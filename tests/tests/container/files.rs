@@ -70,9 +70,9 @@ impl Image {
             "RUN" => {
                 self.directories = words().filter(|word| word.starts_with('/')).map(str::to_owned).collect()
             }
-            "COPY" => self.copied.extend(
-                words().filter_map(|word| word.strip_prefix("/src/target/")).map(str::to_owned),
-            ),
+            "COPY" => self
+                .copied
+                .extend(words().filter_map(|word| word.strip_prefix("/src/target/")).map(str::to_owned)),
             "USER" => self.user = rest.to_owned(),
             "ENV" => {
                 let (name, value) = rest.split_once('=').context("no value")?;

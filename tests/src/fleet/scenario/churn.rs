@@ -37,7 +37,7 @@ pub(super) fn agents(quick: bool) -> usize {
 
 pub(super) async fn round(ground: &Ground, targets: &[Kind]) -> Result<Found> {
     let [parked, coming] = parked_and_coming(ground.setting.quick);
-    let time = ground.setting.pick(Duration::from_secs(90), Duration::from_secs(8));
+    let time = ground.setting.pick(Duration::from_secs(120), Duration::from_secs(8));
     let mut found = Found::new("churn: agents come and leave at a steady rate");
     for &kind in targets {
         let name = kind.name();

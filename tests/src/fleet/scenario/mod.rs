@@ -90,10 +90,11 @@ impl Scenario {
     pub fn targets(self) -> &'static [Kind] {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
-            Self::Storm | Self::Silent => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
-            Self::Million | Self::Flush | Self::Daemon => &[Kind::Wakemqd],
-            Self::Flap | Self::Churn => &[Kind::Wakemqd, Kind::Bare],
-            Self::Wake | Self::Group | Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
+            Self::Storm => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
+            Self::Churn | Self::Million | Self::Flush | Self::Daemon => &[Kind::Wakemqd],
+            Self::Flap | Self::Silent => &[Kind::Wakemqd, Kind::Bare],
+            Self::Wake | Self::Group => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
+            Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto],
         }
     }
 
@@ -125,8 +126,8 @@ impl Scenario {
     /// so that all of them together take less than 25.
     pub fn rounds(self) -> u32 {
         match self {
-            Self::Park | Self::Admit | Self::Wake | Self::Group => 3,
-            Self::Storm | Self::Flap | Self::Silent | Self::Churn | Self::Idle => 1,
+            Self::Park | Self::Admit | Self::Wake | Self::Group | Self::Silent => 3,
+            Self::Storm | Self::Flap | Self::Churn | Self::Idle => 1,
             Self::Million | Self::Flush | Self::Daemon => 1,
         }
     }

@@ -18,7 +18,7 @@ const GOAL: f64 = 0.9;
 
 /// Agents that come first, and then those that come without and among mute connections.
 fn agents_in_turn(quick: bool) -> [usize; 3] {
-    if quick { [200, 700, 1_200] } else { [1_000, 3_500, 6_000] }
+    if quick { [200, 700, 1_200] } else { [1_000, 4_500, 8_000] }
 }
 
 /// Returns how many agents are needed.
@@ -67,7 +67,7 @@ pub(super) async fn round(ground: &Ground, targets: &[Kind]) -> Result<Found> {
     }
     found.report.note(format!(
         "{mute} connections are kept open; those that the server closes are opened anew at once, which is part of the \
-         load. wakemqd closes a connection that says nothing after 10 s, the others never do. rumqttd is not measured: \
+         load. wakemqd closes a connection that says nothing after 10 s, bare never does. rumqttd could not be measured: \
          its listener waits for the first mute connection, and admits nobody any more"
     ));
     Ok(found)
