@@ -224,8 +224,8 @@ impl Sitting {
 
 /// Starts a target, and a crew that has no process yet.
 async fn begin(ground: &Ground, kind: Kind, with: With) -> Result<(Target, Crew)> {
-    let target = Target::start(ground, kind).await.with_context(|| kind.name())?;
-    let With { also, returns } = with;
+    let With { also, returns, limited } = with;
+    let target = Target::start(ground, kind, limited).await.with_context(|| kind.name())?;
     let plan = Plan {
         address: target.address,
         ca: ground.ca(),
@@ -236,11 +236,15 @@ async fn begin(ground: &Ground, kind: Kind, with: With) -> Result<(Target, Crew)
     Ok((target, Crew::new(plan)))
 }
 
-/// What a crew's agents do beside the usual.
+/// What a scenario needs beside the usual.
 #[derive(Debug, Clone, Default)]
 struct With {
+    /// A topic to which agents subscribe too.
     also: Option<String>,
+    /// Whether they come back.
     returns: bool,
+    /// Whether WakeMQ limits the rate of admissions.
+    limited: bool,
 }
 
 /// Ends the target first: the ends of its connections are no failures of the load, which is ended next.

@@ -88,11 +88,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// Starts a server, and waits until it listens.
-    pub async fn start(ground: &Ground, kind: Kind) -> Result<Self> {
+    /// Starts a server, and waits until it listens; WakeMQ limits the rate of admissions as it does by default, or
+    /// not at all.
+    pub async fn start(ground: &Ground, kind: Kind, limited: bool) -> Result<Self> {
         let address = free_address()?;
         let dir = match kind {
-            Kind::Wakemqd => wakemqd::prepare(ground, address)?,
+            Kind::Wakemqd => wakemqd::prepare(ground, address, limited)?,
             Kind::Bare | Kind::Mosquitto | Kind::Rumqttd => ground.setting.tempdir()?,
         };
         let process = Self::launch(ground, kind, address, dir.path()).await?;

@@ -1,5 +1,5 @@
-//! WakeMQ's broker, with all defaults but for its limit of connections, no rate that holds anybody back, and its advice
-//! for a return.
+//! WakeMQ's broker, with all defaults but for its limit of connections, its advice for a return, and, where admissions
+//! themselves are measured, its rate of them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,18 +16,20 @@ use crate::fleet::ground::Ground;
 /// What fits below the limit of descriptors.
 const CONNECTIONS: usize = super::super::DESCRIPTORS as usize - 700;
 /// Within how many seconds agents are told to come back: sooner than by default, for the time that it takes. 15,000 in
-/// 10 s are 1,500 a second.
+/// 10 s are 1,500 a second, which the default rate of admissions allows.
 fn return_secs(quick: bool) -> u32 {
     if quick { 5 } else { 10 }
 }
 
-pub(super) fn prepare(ground: &Ground, address: SocketAddr) -> Result<TempDir> {
+/// A rate of admissions that holds nobody back.
+const UNLIMITED: &str = "admissions_per_sec = 1000000\nadmission_burst = 1000000\n";
+
+pub(super) fn prepare(ground: &Ground, address: SocketAddr, limited: bool) -> Result<TempDir> {
     let dir = ground.copy_data()?;
     let return_secs = return_secs(ground.setting.quick);
-    let configuration = format!(
-        "[limits]\nmax_connections = {CONNECTIONS}\nadmissions_per_sec = 1000000\nadmission_burst = 1000000\n\
-         return_secs = {return_secs}\n"
-    );
+    let rate = if limited { "" } else { UNLIMITED };
+    let configuration =
+        format!("[limits]\nmax_connections = {CONNECTIONS}\nreturn_secs = {return_secs}\n{rate}");
     std::fs::write(dir.path().join(CONFIG), configuration)?;
     set_profile_endpoints(dir.path(), &[address.to_string()])?;
     Ok(dir)

@@ -106,7 +106,7 @@ pub(super) async fn round(
             Kind::Wakemqd | Kind::Bare => None,
             Kind::Mosquitto | Kind::Rumqttd => Some(TOPIC_OF_ALL.to_owned()),
         };
-        let (target, mut crew) = begin(ground, kind, With { also, returns: true }).await?;
+        let (target, mut crew) = begin(ground, kind, With { also, returns: true, limited: true }).await?;
         crew.connect(count).await.context(name)?;
         let mut crowd = Crowd { ground, target, crew };
         for (act, finding) in mine {
