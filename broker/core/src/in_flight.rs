@@ -33,6 +33,10 @@ impl<T> InFlight<T> {
                 break;
             }
         }
+        if self.entries.is_empty() {
+            // Very many connections have one at a time.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push((self.last_id, item));
         Some(self.last_id)
     }

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
@@ -19,6 +20,8 @@ use wakemq_protocol::{CommandId, Slot, Timestamp};
 use super::{Epoch, Lane};
 
 const SHARDS: usize = 64;
+/// No timestamp is negative.
+const NOT_SENT: i64 = -1;
 
 /// All claims, by agent key, in shards so that agents do not wait for each other.
 pub(super) struct Claims {
@@ -32,6 +35,7 @@ pub(super) struct Claims {
 /// The claims of some of the agents.
 #[derive(Default)]
 pub(super) struct Shard {
+    hasher: RandomState,
     held: HashMap<Box<str>, Held>,
     /// The engine's claims: only an agent that is being switched on has one.
     power: HashMap<Box<str>, Held>,
@@ -44,16 +48,39 @@ struct Held {
     carried: Vec<Carried>,
 }
 
-/// A command that a connection, or the engine, carries.
+/// A command that a connection, or the engine, carries; small, since a wake of a group makes one for each agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Carried {
     pub(super) id: CommandId,
-    /// Since when it is `sent`. A connection sends what it carries at once; the engine has to find a way first.
-    pub(super) sent: Option<Timestamp>,
+    /// When it was sent, in milliseconds since 1970; negative if it was not.
+    sent_ms: i64,
+    /// The slot that gives nothing else meanwhile.
+    slot: Option<SlotMark>,
     /// It is the agent's own, and in no inbox.
     pub(super) live: bool,
-    /// Gives nothing else meanwhile.
-    pub(super) slot: Option<Slot>,
+}
+
+/// Stands for a slot, by a hash that is another in each process: where two slots of an agent had the same, one would
+/// wait for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SlotMark(NonZeroU32);
+
+impl Carried {
+    /// A command that is carried, since when it is `sent`: a connection sends what it carries at once; the engine has
+    /// to find a way first.
+    pub(super) fn new(id: CommandId, sent: Option<Timestamp>) -> Self {
+        Self { id, sent_ms: sent.map_or(NOT_SENT, Timestamp::unix_ms), slot: None, live: false }
+    }
+
+    /// The same for one that is the agent's own, and in no inbox.
+    pub(super) fn in_no_inbox(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    /// Returns since when it is on its way; `None` if it is not.
+    pub(super) fn sent(&self) -> Option<Timestamp> {
+        (self.sent_ms >= 0).then(|| Timestamp::from_unix_ms(self.sent_ms))
+    }
 }
 
 /// What the running batch did, to be completed or undone when it is known whether it was committed.
@@ -197,14 +224,14 @@ impl Shard {
 
     /// Returns since when a command is on its way; `None` if it is not.
     pub(super) fn sent_since(&self, agent_key: &str, id: CommandId) -> Option<Timestamp> {
-        self.find_carried(agent_key, id).and_then(|carried| carried.sent)
+        self.find_carried(agent_key, id).and_then(Carried::sent)
     }
 
     /// Notes since when a command is on its way.
     pub(super) fn set_sent(&mut self, agent_key: &str, id: CommandId, sent: Option<Timestamp>) {
         let carried = self.power.get_mut(agent_key).map(|held| held.carried.iter_mut());
         if let Some(carried) = carried.into_iter().flatten().find(|carried| carried.id == id) {
-            carried.sent = sent;
+            carried.sent_ms = sent.map_or(NOT_SENT, Timestamp::unix_ms);
         }
     }
 
@@ -213,11 +240,28 @@ impl Shard {
         self.carried(agent_key, Lane::Agent).iter().filter(|carried| carried.live).count()
     }
 
-    /// Notes that a command is carried.
-    pub(super) fn carry(&mut self, agent_key: &str, lane: Lane, carried: Carried) {
+    /// Notes that a command is carried, and which slot gives nothing else meanwhile.
+    pub(super) fn carry(&mut self, agent_key: &str, lane: Lane, carried: Carried, slot: Option<&Slot>) {
+        let slot = slot.map(|slot| self.mark(slot));
         if let Some(held) = self.lane(lane).get_mut(agent_key) {
-            held.carried.push(carried);
+            // One is carried by each of very many; more than a few by almost none.
+            if held.carried.is_empty() {
+                held.carried.reserve_exact(1);
+            }
+            held.carried.push(Carried { slot, ..carried });
         }
+    }
+
+    /// Tells whether a command of a slot is carried.
+    pub(super) fn is_slot_carried(&self, agent_key: &str, lane: Lane, slot: &Slot) -> bool {
+        let mark = self.mark(slot);
+        self.carried(agent_key, lane).iter().any(|carried| carried.slot == Some(mark))
+    }
+
+    fn mark(&self, slot: &Slot) -> SlotMark {
+        // Any 32 bits are as good as others.
+        let hash = self.hasher.hash_one(slot) as u32;
+        SlotMark(NonZeroU32::new(hash).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Tells whether the running batch changes a command.
@@ -247,5 +291,32 @@ impl Shard {
                 held.carried = Vec::new();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_carried_by_a_hundred_thousand_is_small() {
+        assert_eq!(size_of::<Carried>(), 32);
+        let claims = Claims::default();
+        claims.take_over("a", Lane::Agent);
+        let mut shard = claims.shard("a");
+        let (wake, other) = ("wake".parse().unwrap(), "other".parse().unwrap());
+        let now = Timestamp::from_unix_ms(0);
+        let (first, second) = (CommandId::from_parts(1, &[7; 10]), CommandId::from_parts(2, &[7; 10]));
+        shard.carry("a", Lane::Agent, Carried::new(first, Some(now)), Some(&wake));
+        assert_eq!(shard.held.get("a").map(|held| held.carried.capacity()), Some(1));
+        shard.carry("a", Lane::Agent, Carried::new(second, None), None);
+        assert_eq!((shard.sent_since("a", first), shard.sent_since("a", second)), (Some(now), None));
+        assert!(shard.is_slot_carried("a", Lane::Agent, &wake));
+        assert!(!shard.is_slot_carried("a", Lane::Agent, &other));
+        assert!(!shard.is_slot_carried("a", Lane::Power, &wake));
+        shard.drop_carried("a", first);
+        assert!(!shard.is_slot_carried("a", Lane::Agent, &wake));
+        shard.drop_carried("a", second);
+        assert_eq!(shard.held.get("a").map(|held| held.carried.capacity()), Some(0));
     }
 }

@@ -46,7 +46,7 @@ pub(in crate::store) fn take(
         .into_iter()
         .map(|(command, slot)| {
             let sent = (lane == Lane::Agent).then_some(now);
-            shard.carry(agent_key, lane, Carried { id: command.id, sent, live: false, slot });
+            shard.carry(agent_key, lane, Carried::new(command.id, sent), slot.as_ref());
             command
         })
         .collect();
@@ -96,8 +96,10 @@ fn slots(
         }
     }
     // What has ended as a whole, and is on its way nevertheless, is on no line any more.
-    for slot in shard.carried(agent_key, lane).iter().filter_map(|carried| carried.slot.as_ref()) {
-        slots.insert(slot.clone(), None);
+    for (slot, newest) in &mut slots {
+        if shard.is_slot_carried(agent_key, lane, slot) {
+            *newest = None;
+        }
     }
     slots
 }

@@ -99,8 +99,7 @@ fn submit_live(
             && !shard.is_carried(&agent_key, new.id)
             && shard.carried(&agent_key, Lane::Agent).len() < PENDING_MAX;
         if may_carry && row.is_some_and(|row| target.contains(&row.group)) {
-            let carried = Carried { id: new.id, sent: Some(now), live: false, slot: None };
-            shard.carry(&agent_key, Lane::Agent, carried);
+            shard.carry(&agent_key, Lane::Agent, Carried::new(new.id, Some(now)), None);
             batch.effect(Effect::Carried { agent_key, id: new.id });
         }
     }

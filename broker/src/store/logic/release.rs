@@ -33,7 +33,8 @@ pub(in crate::store) fn releasing(
 ) -> Result<Releasing, StoreError> {
     let mut changes = Vec::new();
     let mut any_due = false;
-    for &Carried { id, sent, .. } in carried {
+    for carried in carried {
+        let (id, sent) = (carried.id, carried.sent());
         // What the running batch makes of a busy one is known only after it.
         any_due |= shard.is_busy(agent_key, id);
         let Some(row) = rows::command(kv, id)? else {
@@ -67,7 +68,8 @@ pub(in crate::store) fn release(
     let claims = batch.claims;
     let mut shard = claims.shard(agent_key);
     let mut changes = Vec::new();
-    for &Carried { id, sent, .. } in carried {
+    for carried in carried {
+        let (id, sent) = (carried.id, carried.sent());
         // A newer connection may have got it already.
         if shard.is_carried(agent_key, id) {
             continue;

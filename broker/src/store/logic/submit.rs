@@ -86,8 +86,7 @@ fn submit_live(
         return Ok(Submitted::Full);
     }
     batch.insert_command(new.id, &row)?;
-    let carried = Carried { id: new.id, sent: Some(now), live: true, slot: None };
-    shard.carry(&agent_key, Lane::Agent, carried);
+    shard.carry(&agent_key, Lane::Agent, Carried::new(new.id, Some(now)).in_no_inbox(), None);
     batch.effect(Effect::Carried { agent_key, id: new.id });
     Ok(accepted(new, row, Some(now), Vec::new()))
 }
