@@ -5,12 +5,13 @@ use wakemq_core::packet::ReasonCode;
 use wakemq_protocol::http::{AgentPage, AgentView};
 use wakemq_protocol::{AgentId, GroupPath, Role, Timestamp};
 
-use super::admin::{About, PAGE_MAX, refusal, wrong_rows};
+use super::admin::{About, PAGE_MAX, cut, refusal, wrong_rows};
 use super::{Caller, Engine, EngineError};
 use crate::store::{AdminOp, AdminOutcome, AgentRow, Query, Rows, StoreError};
 
-/// How many agents are looked at for one page, while some are left out.
-const SCAN_MAX: usize = 10 * PAGE_MAX;
+/// How many agents are passed over at most for one page of those that are away, and how many are looked at at once.
+const SCAN_MAX: usize = 5 * SCAN;
+const SCAN: usize = 4_000;
 
 /// Which agents of the operator's are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,34 +29,72 @@ pub struct AgentFilter {
 impl Engine {
     /// Shows a page of the agents that the operator may see, by group and then by id.
     ///
-    /// The page may be short, or empty, and not the last: a bounded number of agents is looked at for each.
+    /// A page of those that are connected, or are not, may be short, or empty, and not the last: agents come and go
+    /// while it is read, and a bounded number of connected ones is passed over to find those that are away.
     pub async fn agents(&self, caller: &Caller, filter: AgentFilter) -> Result<AgentPage, EngineError> {
         let who = self.admit(caller, Role::Viewer)?;
-        let AgentFilter { group, connected, mut after, limit } = filter;
+        let AgentFilter { group, connected, after, limit } = filter;
         let scope = group.unwrap_or_else(|| who.scope.clone());
         who.require_group(&scope)?;
         let limit = limit.clamp(1, PAGE_MAX);
-        let mut agents = Vec::new();
-        let mut looked_at = 0;
-        loop {
-            // One more than is shown tells whether there is a next page.
-            let query =
-                Query::Agents { after: after.clone(), scope: scope.clone(), max: PAGE_MAX.min(limit + 1) };
-            let rows = rows(self.store.read(query).await?)?;
-            if rows.is_empty() {
-                return Ok(AgentPage { agents, next: None });
+        let (places, next) = match connected {
+            None => {
+                // One more than is shown tells whether there is a next page.
+                let query = Query::Agents { after, scope, max: limit + 1 };
+                let mut rows = rows(self.store.read(query).await?)?;
+                let more = cut(&mut rows, limit);
+                let last = rows.last().filter(|_| more);
+                let next = last.map(|row| place(&row.group, &row.agent));
+                let agents = rows.into_iter().map(|row| self.agent_view(row)).collect();
+                return Ok(AgentPage { agents, next });
             }
-            for row in rows {
-                if agents.len() == limit || looked_at == SCAN_MAX {
-                    let next = after.map(|(group, agent)| place(&group, &agent));
-                    return Ok(AgentPage { agents, next });
+            Some(true) => {
+                let mut places = self.registry.subscribed_after(&scope, after.as_ref(), limit + 1);
+                let more = cut(&mut places, limit);
+                let next = places.last().filter(|_| more).cloned();
+                (places, next)
+            }
+            Some(false) => self.away(after, &scope, limit).await?,
+        };
+        let named = places.into_iter().map(|(_, agent)| agent).collect();
+        let rows = rows(self.store.read(Query::Named(named)).await?)?;
+        // Some may have come, gone or been moved meanwhile.
+        let inside = rows.into_iter().filter(|row| scope.contains(&row.group));
+        let views = inside.map(|row| self.agent_view(row));
+        let agents = views.filter(|view| Some(view.connected) == connected).collect();
+        Ok(AgentPage { agents, next: next.map(|(group, agent)| place(&group, &agent)) })
+    }
+
+    /// Finds agents of a subtree that are not connected, those behind `after`, at most `max`; and where to go on, if
+    /// there may be more.
+    async fn away(
+        &self,
+        mut after: Option<(GroupPath, AgentId)>,
+        scope: &GroupPath,
+        max: usize,
+    ) -> Result<(Vec<(GroupPath, AgentId)>, Option<(GroupPath, AgentId)>), EngineError> {
+        let mut away = Vec::new();
+        let mut passed = 0;
+        loop {
+            let query = Query::Places { after: after.clone(), scope: scope.clone(), max: SCAN };
+            let Rows::Places(places) = self.store.read(query).await? else {
+                return Err(wrong_rows("places of agents").into());
+            };
+            let last = places.len() < SCAN;
+            let connected = self.registry.are_subscribed(places.iter().map(|(_, agent)| agent));
+            for (place, connected) in places.into_iter().zip(connected) {
+                if away.len() == max || passed == SCAN_MAX {
+                    return Ok((away, after));
                 }
-                looked_at += 1;
-                after = Some((row.group.clone(), row.agent.clone()));
-                let view = self.agent_view(row);
-                if connected.is_none_or(|connected| connected == view.connected) {
-                    agents.push(view);
+                if connected {
+                    passed += 1;
+                } else {
+                    away.push(place.clone());
                 }
+                after = Some(place);
+            }
+            if last {
+                return Ok((away, None));
             }
         }
     }

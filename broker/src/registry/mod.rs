@@ -49,9 +49,9 @@ impl Agents {
     }
 
     /// Takes what is left of an agent's entry out of the counts.
-    fn forget(&mut self, mut present: Present) {
+    fn forget(&mut self, agent: &AgentId, mut present: Present) {
         Self::subscribe(&mut present, None);
-        self.groups.leave(present.group);
+        self.groups.leave(present.group, agent);
     }
 }
 
@@ -133,11 +133,12 @@ impl Registry {
             let text = "another connection of this agent took over";
             former.mailbox.evict(End::new(ReasonCode::SessionTakenOver, text));
         }
-        let group = agents.groups.enter(group);
-        let present = Present { mailbox: mailbox.clone(), instance, epoch: None, group };
-        if let Some(former) = agents.present.insert(agent.clone(), present) {
-            agents.forget(former);
+        if let Some(former) = agents.present.remove(agent) {
+            agents.forget(agent, former);
         }
+        let group = agents.groups.enter(group, agent);
+        let present = Present { mailbox: mailbox.clone(), instance, epoch: None, group };
+        agents.present.insert(agent.clone(), present);
         arrival
     }
 
@@ -160,12 +161,12 @@ impl Registry {
         let Some(present) = present.get_mut(agent).filter(|present| present.group.path() != group) else {
             return;
         };
-        let former = std::mem::replace(&mut present.group, groups.enter(group));
+        let former = std::mem::replace(&mut present.group, groups.enter(group, agent));
         if present.epoch.is_some() {
             former.unsubscribe();
             present.group.subscribe();
         }
-        groups.leave(former);
+        groups.leave(former, agent);
     }
 
     /// Removes the agent's entry if it still is that connection's.
@@ -174,7 +175,7 @@ impl Registry {
         if agents.present.get(agent).is_some_and(|present| present.mailbox.id() == id)
             && let Some(present) = agents.present.remove(agent)
         {
-            agents.forget(present);
+            agents.forget(agent, present);
         }
     }
 
@@ -204,11 +205,36 @@ impl Registry {
         mailboxes.iter().for_each(|mailbox| mailbox.inbox_changed());
     }
 
+    /// Returns where the subscribed agents of a subtree are, by group and then by id: those behind `after`, at most
+    /// `max`.
+    pub fn subscribed_after(
+        &self,
+        scope: &GroupPath,
+        after: Option<&(GroupPath, AgentId)>,
+        max: usize,
+    ) -> Vec<(GroupPath, AgentId)> {
+        let agents = self.agents.lock();
+        let Agents { present, groups } = &*agents;
+        let is_subscribed =
+            |agent: &AgentId| present.get(agent).is_some_and(|present| present.epoch.is_some());
+        let inside = groups.agents_in(scope, after).filter(|(_, agent)| is_subscribed(agent));
+        inside.take(max).map(|(group, agent)| (group.clone(), agent.clone())).collect()
+    }
+
+    /// Tells which of the agents are subscribed.
+    pub fn are_subscribed<'a>(&self, asked: impl Iterator<Item = &'a AgentId>) -> Vec<bool> {
+        let agents = self.agents.lock();
+        asked.map(|agent| agents.present.get(agent).is_some_and(|present| present.epoch.is_some())).collect()
+    }
+
     fn each_in<T>(&self, group: &GroupPath, take: impl Fn(&AgentId, &Present) -> T) -> Vec<T> {
         let agents = self.agents.lock();
-        let Some(node) = agents.groups.find(group) else { return Vec::new() };
-        let inside = agents.present.iter().filter(|(_, present)| present.group.is_within(node));
-        inside.map(|(agent, present)| take(agent, present)).collect()
+        let Agents { present, groups } = &*agents;
+        if group.is_root() {
+            return present.iter().map(|(agent, present)| take(agent, present)).collect();
+        }
+        let inside = groups.agents_in(group, None);
+        inside.filter_map(|(_, agent)| Some(take(agent, present.get(agent)?))).collect()
     }
 
     /// Enters an operator's connection; a former one with the same client id is asked to end (MQTT 5 §3.1.4).

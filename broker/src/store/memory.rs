@@ -7,11 +7,12 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::StoreError;
-use super::batch::{Batch, Job};
+use super::batch::{Batch, Job, job};
 use super::claims::Claims;
 use super::kv::{Pair, ReadKv, Table, WriteKv};
 use super::rows;
 use super::shared::Backend;
+use super::sighting::Sighting;
 
 /// Keeps the tables in memory.
 pub(super) struct Memory {
@@ -109,8 +110,8 @@ impl Backend for Memory {
         std::future::ready(Ok(()))
     }
 
-    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.queue(job)
+    fn see(&self, sighting: Sighting) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.queue(job(move |batch| sighting.write(batch)).0)
     }
 }
 

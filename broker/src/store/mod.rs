@@ -20,6 +20,7 @@ mod observer;
 mod redb;
 mod rows;
 mod shared;
+mod sighting;
 #[cfg(test)]
 mod suite;
 

@@ -10,10 +10,10 @@ use super::claims::{Carried, Claims};
 use super::kv::{ReadKv, Table};
 use super::logic::{self, Releasing};
 use super::rows;
+use super::sighting::Sighting;
 use super::{
-    Admin, AdminOp, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand,
-    Outcomes, Principal, Query, Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition,
-    Verdict,
+    Admin, AdminOutcome, Change, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand, Outcomes,
+    Principal, Query, Recorded, Rows, Store, StoreError, StoreFuture, Submitted, Transition, Verdict,
 };
 
 /// Keeps the tables, and runs batches.
@@ -24,8 +24,8 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// Queues a job for the next batch, and waits only while the queue is full.
     fn queue(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Queues a job that need not be written at once.
-    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Queues what need not be written at once, and waits only while too much of it is queued.
+    fn see(&self, sighting: Sighting) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A store over a backend.
@@ -165,24 +165,42 @@ impl<B: Backend> Store for SharedStore<B> {
         now: Timestamp,
     ) -> StoreFuture<'_, Vec<AdminOutcome>> {
         Box::pin(async move {
+            let sightings: Option<Vec<_>> = match durability {
+                Durability::Lazy => ops.iter().map(|op| Sighting::of(op, now)).collect(),
+                Durability::Flushed => None,
+            };
             // What is not known before it is written cannot be answered lazily.
-            let only_seen = ops.iter().all(|admin| matches!(admin.op, AdminOp::Seen { .. }));
-            if durability == Durability::Flushed || !only_seen {
+            let Some(sightings) = sightings else {
                 return self
                     .write(move |batch| ops.iter().map(|op| logic::write(batch, op, now)).collect())
                     .await;
+            };
+            let unknown =
+                self.read(|backend| backend.read(|kv| logic::unknown_agents(kv, &sightings))).await?;
+            let mut outcomes = Vec::with_capacity(sightings.len());
+            for (sighting, unknown) in sightings.into_iter().zip(unknown) {
+                if unknown {
+                    outcomes.push(AdminOutcome::Unknown);
+                } else {
+                    self.backend.see(sighting).await?;
+                    outcomes.push(AdminOutcome::Done);
+                }
             }
-            let unknown = self.read(|backend| backend.read(|kv| logic::unknown_agents(kv, &ops))).await?;
-            self.backend.queue_lazily(Box::new(LazyWrite { ops, now })).await?;
-            let outcome = |unknown| if unknown { AdminOutcome::Unknown } else { AdminOutcome::Done };
-            Ok(unknown.into_iter().map(outcome).collect())
+            Ok(outcomes)
         })
     }
 
     fn read(&self, query: Query) -> StoreFuture<'_, Rows> {
         Box::pin(self.read(move |backend| {
             let mut found = match &query {
-                Query::Agent(agent) => backend.read(|kv| logic::find_agent(kv, agent))?,
+                Query::Agent(agent) => {
+                    backend.read(|kv| logic::find_agents(kv, std::slice::from_ref(agent)))?
+                }
+                Query::Named(named) => backend.read(|kv| logic::find_agents(kv, named))?,
+                Query::Places { after, scope, max } => {
+                    let read = |kv: &dyn ReadKv| logic::places(kv, after.as_ref(), scope, *max);
+                    return backend.read(read).map(Rows::Places);
+                }
                 Query::Agents { after, scope, max } => {
                     backend.read(|kv| logic::agents(kv, after.as_ref(), scope, *max))?
                 }
@@ -220,23 +238,5 @@ impl<B: Backend> Store for SharedStore<B> {
             }
             Ok(Rows::Agents(found))
         }))
-    }
-}
-
-/// Notes of agents' coming and leaving, which nobody waits for.
-struct LazyWrite {
-    ops: Vec<Admin>,
-    now: Timestamp,
-}
-
-impl Job for LazyWrite {
-    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
-        self.ops.iter().try_for_each(|op| logic::write(batch, op, self.now).map(drop))
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        if let Err(error) = committed {
-            tracing::warn!(%error, agents = self.ops.len(), "when agents were last seen could not be written");
-        }
     }
 }

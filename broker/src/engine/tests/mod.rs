@@ -1,5 +1,6 @@
 //! The engine over a store in memory, without doors.
 
+mod agents;
 mod commands;
 mod events;
 mod groups;

@@ -221,6 +221,8 @@ pub(super) fn read_all(store: &dyn Store) -> Vec<String> {
         Query::Agent(agent("a")),
         Query::Agents { after: None, scope: scope(), max: PAGE },
         Query::Agents { after: Some((group("g"), agent("b"))), scope: group("g"), max: 1 },
+        Query::Named(vec![agent("b"), agent("nobody"), agent("a")]),
+        Query::Places { after: Some((group("g"), agent("a"))), scope: scope(), max: PAGE },
         Query::Groups { after: None, scope: scope(), max: PAGE },
         Query::Operators { after: None, scope: scope(), max: PAGE },
         Query::Tokens { after: None, scope: group("g"), max: PAGE },

@@ -10,6 +10,7 @@ use crate::store::claims::Claims;
 use crate::store::kv::{Pair, ReadKv, Table};
 use crate::store::memory::Memory;
 use crate::store::shared::{Backend, SharedStore};
+use crate::store::sighting::Sighting;
 
 /// Takes changes of the rows of a good store, one behind the other:
 /// `0 table key-length value-length(2) key value` puts a row, `1 table n` removes the nth row of a table,
@@ -106,7 +107,7 @@ impl<B: Backend> Backend for Arc<B> {
         B::queue(self, job)
     }
 
-    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
-        B::queue_lazily(self, job)
+    fn see(&self, sighting: Sighting) -> impl Future<Output = Result<(), StoreError>> + Send {
+        B::see(self, sighting)
     }
 }

@@ -8,6 +8,7 @@ use super::{agents, groups, operators, tokens};
 use crate::store::batch::Batch;
 use crate::store::kv::{ReadKv, Table};
 use crate::store::rows::Token;
+use crate::store::sighting::Sighting;
 use crate::store::{Admin, AdminOp, AdminOutcome, StoreError};
 
 /// Does one thing of administration.
@@ -57,24 +58,12 @@ pub(in crate::store) fn write(
     }
 }
 
-/// Tells for each operation whether it names an agent that does not exist, without doing it.
-pub(in crate::store) fn unknown_agents(kv: &dyn ReadKv, ops: &[Admin]) -> Result<Vec<bool>, StoreError> {
-    ops.iter()
-        .map(|admin| match &admin.op {
-            AdminOp::Seen { agent, .. } => Ok(kv.get(Table::Agents, agent.key().as_bytes())?.is_none()),
-            AdminOp::CreateAgent { .. }
-            | AdminOp::Enrol { .. }
-            | AdminOp::RevokeAgent { .. }
-            | AdminOp::MoveAgent { .. }
-            | AdminOp::CreateGroup { .. }
-            | AdminOp::RemoveGroup { .. }
-            | AdminOp::RenameGroup { .. }
-            | AdminOp::CreateToken { .. }
-            | AdminOp::RevokeToken { .. }
-            | AdminOp::CreateOperator { .. }
-            | AdminOp::ChangeOperator { .. }
-            | AdminOp::RevokeOperator { .. }
-            | AdminOp::Note { .. } => Ok(false),
-        })
-        .collect()
+/// Tells of each sighting whether its agent does not exist.
+pub(in crate::store) fn unknown_agents(
+    kv: &dyn ReadKv,
+    sightings: &[Sighting],
+) -> Result<Vec<bool>, StoreError> {
+    let is_unknown =
+        |sighting: &Sighting| Ok(kv.get(Table::Agents, sighting.agent.key().as_bytes())?.is_none());
+    sightings.iter().map(is_unknown).collect()
 }

@@ -11,7 +11,7 @@ use super::lifecycle::{change, end, take_back};
 use super::{groups, outcomes};
 use crate::store::batch::Batch;
 use crate::store::claims::{Effect, Shard};
-use crate::store::kv::{ReadKv, Table, WriteKv, after};
+use crate::store::kv::{Pair, ReadKv, Table, WriteKv, after};
 use crate::store::rows::{self, Agent, Owner, Row, Seen};
 use crate::store::{Actor, AdminOutcome, AgentRow, Change, Lane, StoreError};
 
@@ -186,7 +186,7 @@ fn take_record_back(
     }
 }
 
-pub(super) fn seen(
+pub(in crate::store) fn seen(
     batch: &mut Batch<'_>,
     agent: &AgentId,
     (facts, source): (Option<&Facts>, Option<IpAddr>),
@@ -206,10 +206,18 @@ pub(super) fn seen(
     Ok(AdminOutcome::Done)
 }
 
-/// Reads one agent; commands that are in no inbox are not counted.
-pub(in crate::store) fn find_agent(kv: &dyn ReadKv, agent: &AgentId) -> Result<Vec<AgentRow>, StoreError> {
-    let row = rows::agent(kv, &agent.key())?;
-    row.map(|row| agent_row(kv, row)).into_iter().collect()
+/// Reads agents by their ids; commands that are in no inbox are not counted.
+pub(in crate::store) fn find_agents(
+    kv: &dyn ReadKv,
+    agents: &[AgentId],
+) -> Result<Vec<AgentRow>, StoreError> {
+    let mut found = Vec::new();
+    for agent in agents {
+        if let Some(row) = rows::agent(kv, &agent.key())? {
+            found.push(agent_row(kv, row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Reads the agents of a subtree by group and id, those after `last`, at most `max`; commands that are in no inbox are
@@ -220,20 +228,46 @@ pub(in crate::store) fn agents(
     scope: &GroupPath,
     max: usize,
 ) -> Result<Vec<AgentRow>, StoreError> {
-    let (first, to) = rows::subtree(scope);
-    let from = last.map(|(group, agent)| after(&rows::member_key(group, &agent.key()))).unwrap_or_default();
     let mut found = Vec::new();
-    for (_, spelling) in kv.range(Table::Members, &from.max(first), &to, max)? {
+    for (_, spelling) in members(kv, last, scope, max)? {
         found.push(agent_row(kv, member(kv, &spelling)?)?);
     }
     Ok(found)
 }
 
+/// Reads where the agents of a subtree are, those after `last`, at most `max`.
+pub(in crate::store) fn places(
+    kv: &dyn ReadKv,
+    last: Option<&(GroupPath, AgentId)>,
+    scope: &GroupPath,
+    max: usize,
+) -> Result<Vec<(GroupPath, AgentId)>, StoreError> {
+    let lines = members(kv, last, scope, max)?;
+    lines.iter().map(|(key, spelling)| Ok((rows::node_of_key(key)?, spelled(spelling)?))).collect()
+}
+
+/// Reads the lines of the agents of a subtree, those after `last`, at most `max`.
+pub(super) fn members(
+    kv: &dyn ReadKv,
+    last: Option<&(GroupPath, AgentId)>,
+    scope: &GroupPath,
+    max: usize,
+) -> Result<Vec<Pair>, StoreError> {
+    let (first, to) = rows::subtree(scope);
+    let from = last.map(|(group, agent)| after(&rows::member_key(group, &agent.key()))).unwrap_or_default();
+    kv.range(Table::Members, &from.max(first), &to, max)
+}
+
 /// Reads an agent that a line of a group names.
 pub(super) fn member(kv: &dyn ReadKv, spelling: &[u8]) -> Result<Agent, StoreError> {
-    let agent = std::str::from_utf8(spelling).ok().and_then(|agent| agent.parse::<AgentId>().ok());
-    let row = agent.map(|agent| rows::agent(kv, &agent.key())).transpose()?.flatten();
+    let row = rows::agent(kv, &spelled(spelling)?.key())?;
     row.ok_or_else(|| StoreError::Damaged("a group names an agent that does not exist".into()))
+}
+
+/// Reads the id in a line of a group.
+fn spelled(spelling: &[u8]) -> Result<AgentId, StoreError> {
+    let agent = std::str::from_utf8(spelling).ok().and_then(|agent| agent.parse().ok());
+    agent.ok_or_else(|| StoreError::Damaged("a line of a group names no agent".into()))
 }
 
 fn agent_row(kv: &dyn ReadKv, row: Agent) -> Result<AgentRow, StoreError> {

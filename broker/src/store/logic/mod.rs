@@ -21,7 +21,7 @@ mod transitions;
 mod waiting;
 
 pub(super) use admin::{unknown_agents, write};
-pub(super) use agents::{agents, find_agent};
+pub(super) use agents::{agents, find_agents, places, seen};
 pub(super) use audit::page as audit;
 pub(super) use groups::page as groups;
 pub(super) use inbox::take;

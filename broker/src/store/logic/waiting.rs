@@ -2,8 +2,8 @@
 
 use wakemq_protocol::{AgentId, CommandId, GroupPath};
 
-use super::agents::member;
-use crate::store::kv::{ReadKv, Table, after};
+use super::agents::{member, members};
+use crate::store::kv::ReadKv;
 use crate::store::{Rows, StoreError, rows};
 
 /// How many agents one call looks at, so that a page stays cheap when almost all have answered.
@@ -19,9 +19,7 @@ pub(in crate::store) fn page(
     let mut agents = Vec::new();
     let record = rows::record(kv, id)?.filter(rows::Record::is_live);
     let Some(record) = record else { return Ok(Rows::Waiting { agents, next: None }) };
-    let (first, to) = rows::subtree(&record.target);
-    let from = last.map(|(group, agent)| after(&rows::member_key(group, &agent.key()))).unwrap_or_default();
-    let lines = kv.range(Table::Members, &from.max(first), &to, SCAN_MAX)?;
+    let lines = members(kv, last, &record.target, SCAN_MAX)?;
     let mut place = None;
     for (_, spelling) in &lines {
         if agents.len() >= max {

@@ -10,8 +10,19 @@ use wakemq_protocol::{AgentId, CommandId, Facts, GroupPath, OperatorName, Role, 
 pub enum Query {
     /// One agent.
     Agent(AgentId),
+    /// Agents by their ids, in that order; those that do not exist are left out.
+    Named(Vec<AgentId>),
     /// Agents of a subtree, by group and then by id.
     Agents {
+        /// The last of the page before.
+        after: Option<(GroupPath, AgentId)>,
+        /// The subtree.
+        scope: GroupPath,
+        /// How many at most.
+        max: usize,
+    },
+    /// Where the agents of a subtree are, by group and then by id, and nothing else of them.
+    Places {
         /// The last of the page before.
         after: Option<(GroupPath, AgentId)>,
         /// The subtree.
@@ -82,6 +93,8 @@ pub enum Query {
 pub enum Rows {
     /// Agents.
     Agents(Vec<AgentRow>),
+    /// Agents and their groups.
+    Places(Vec<(GroupPath, AgentId)>),
     /// Groups.
     Groups(Vec<GroupRow>),
     /// Operators.

@@ -16,10 +16,11 @@ use wakemq_protocol::Timestamp;
 pub use medium::OpenMedium;
 
 use self::database::Shared;
-use self::queue::Queued;
+use self::queue::Taken;
 use super::batch::{Job, job};
 use super::kv::ReadKv;
 use super::shared::{Backend, SharedStore};
+use super::sighting::Sighting;
 use super::{Observer, Store, StoreError, logic};
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -54,7 +55,7 @@ fn open_named(
 /// Ends what the connections of a former process carried, where that is due.
 fn settle(shared: &Shared, now: Timestamp) -> Result<(), StoreError> {
     let (job, mut result) = job(move |batch| logic::settle_loose(batch, now));
-    writer::run_batch(shared, vec![Queued::alone(job)]);
+    writer::run_batch(shared, Taken::alone(job));
     let changes = result.try_recv().map_err(|_| StoreError::Closed)??;
     if !changes.is_empty() {
         tracing::info!(
@@ -96,11 +97,11 @@ impl Backend for OnDisk {
     }
 
     fn queue(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.shared.queue.put(job, false)
+        self.shared.queue.put(job)
     }
 
-    fn queue_lazily(&self, job: Box<dyn Job>) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.shared.queue.put(job, true)
+    fn see(&self, sighting: Sighting) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.shared.queue.see(sighting)
     }
 }
 
@@ -131,7 +132,7 @@ mod tests {
                     let (work, result) = job(move |batch| batch.put(Table::Meta, b"key", &[value]));
                     std::thread::scope(|scope| {
                         let answered = scope.spawn(|| {
-                            writer::run_batch(&backend.shared, vec![Queued::alone(work)]);
+                            writer::run_batch(&backend.shared, Taken::alone(work));
                             result.blocking_recv()
                         });
                         answered.join().unwrap().unwrap().unwrap();
