@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use peak_alloc::PeakAlloc;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use wakemq_tests::fleet::million;
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            eprintln!("hint: this is a part of `cargo fleet million`");
+            eprintln!("hint: this is a part of `cargo fleet -- million enrolled`");
             ExitCode::FAILURE
         }
     }
@@ -25,12 +25,26 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")?;
-    let mut sizes = Vec::new();
-    let mut args = std::env::args_os().skip(1);
-    let dir = args.next().context("usage: million DIR SIZE…")?;
-    for size in args {
-        sizes.push(size.to_string_lossy().parse().context("no number of sessions")?);
+    let mut args: Vec<_> = std::env::args().skip(1).collect();
+    let enrolled = args.first().is_some_and(|first| first == "enrolled");
+    if enrolled {
+        args.remove(0);
     }
-    ensure!(sizes.is_sorted(), "the sizes are not in order");
-    million::run(dir.as_ref(), &sizes, &|| ALLOCATOR.current_usage()).await
+    let (dir, numbers) = args.split_first().context("usage: million [enrolled] DIR NUMBER…")?;
+    let numbers: Vec<usize> = numbers
+        .iter()
+        .map(|number| number.parse())
+        .collect::<Result<_, _>>()
+        .context("no number of agents")?;
+    let heap = || ALLOCATOR.current_usage();
+    match (enrolled, &*numbers) {
+        (true, &[enrolled, connected]) => {
+            million::enrolled::run(dir.as_ref(), enrolled, connected, &heap).await
+        }
+        (true, _) => bail!("how many are enrolled, and how many connected?"),
+        (false, sizes) => {
+            ensure!(sizes.is_sorted(), "the sizes are not in order");
+            million::run(dir.as_ref(), sizes, &heap).await
+        }
+    }
 }

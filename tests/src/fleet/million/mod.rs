@@ -2,6 +2,7 @@
 //! memory, the real door, engine and registry. The clients vanish once they are subscribed, and what is left on the
 //! heap is the broker's.
 
+pub mod enrolled;
 mod stream;
 
 use std::io::Write as _;
@@ -10,19 +11,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use wakemq_broker::clock::Clock;
 use wakemq_broker::config::Wol;
 use wakemq_broker::door::Limits;
 use wakemq_broker::engine::Advertise;
-use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, Plan, STORE};
+use wakemq_broker::init::{self, CA, CERTIFICATE, KEY, STORE};
 use wakemq_broker::metrics::Metrics;
 use wakemq_broker::server::{Broker, Settings};
 use wakemq_broker::store::{self, Admin, AdminOp, AdminOutcome, Durability, Store};
 use wakemq_broker::transport::server_config::server_config;
-use wakemq_protocol::{AgentId, Secret, SecretHash, SecretKind, Topic};
+use wakemq_protocol::{AgentId, GroupPath, Secret, SecretHash, SecretKind, Topic};
 
 use self::stream::stream;
 use crate::figures::client::{Dialer, agent_login};
@@ -41,28 +42,26 @@ const LOOKS_MAX: usize = 150;
 const SAME_BYTES: usize = 64 << 10;
 const SAME_BYTES_A_SESSION: usize = 8;
 
+/// How agents are enrolled.
+#[derive(Clone, Copy)]
+struct Plan {
+    cache_bytes: usize,
+    group: fn(usize) -> Result<GroupPath>,
+}
+
 /// Connects as many sessions as each of `sizes` says, and prints `heap SESSIONS BYTES RESIDENT` for each and for none.
 pub async fn run(dir: &Path, sizes: &[usize], heap: &dyn Fn() -> usize) -> Result<()> {
     let all = sizes.last().copied().unwrap_or_default();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let (broker, store, clock) = start(dir).await?;
-    enrol(&*store, &clock, all).await?;
-    let dialer = Dialer::new(address, &dir.join(CA))?;
+    let plan = Plan { cache_bytes: CACHE_BYTES, group: |_| Ok("test".parse()?) };
+    let (broker, store, clock) = start(dir, plan.cache_bytes).await?;
+    enrol(&*store, &clock, all, plan).await?;
+    let dialer = dialer(dir)?;
     tell(0, heap).await?;
-    let mut next = 0;
+    let mut before = 0;
     for &size in sizes {
-        let mut dialling = JoinSet::new();
-        while next < size || !dialling.is_empty() {
-            if next < size && dialling.len() < DIALS {
-                let (socket, client) = stream();
-                tokio::spawn(broker.door().clone().serve(socket, address));
-                dialling.spawn(arrive(dialer.clone(), client, next));
-                next += 1;
-            } else if let Some(arrived) = dialling.join_next().await {
-                arrived?.context("an agent was not let in")?;
-            }
-        }
-        drop(dialling);
+        let numbers: Vec<_> = (before..size).collect();
+        connect(&broker, &dialer, &numbers).await?;
+        before = size;
         let connected = broker.engine().registry().agents_connected();
         ensure!(connected == size, "{connected} of {size} agents are connected");
         tell(size, heap).await?;
@@ -70,14 +69,41 @@ pub async fn run(dir: &Path, sizes: &[usize], heap: &dyn Fn() -> usize) -> Resul
     Ok(())
 }
 
-async fn start(dir: &Path) -> Result<(Broker, Arc<dyn Store>, Clock)> {
+fn address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
+}
+
+fn dialer(dir: &Path) -> Result<Dialer> {
+    Dialer::new(address(), &dir.join(CA))
+}
+
+/// Connects agents.
+async fn connect(broker: &Broker, dialer: &Dialer, numbers: &[usize]) -> Result<()> {
+    let mut dialling = JoinSet::new();
+    let mut numbers = numbers.iter();
+    loop {
+        while dialling.len() < DIALS
+            && let Some(&number) = numbers.next()
+        {
+            let (socket, client) = stream();
+            tokio::spawn(broker.door().clone().serve(socket, address()));
+            dialling.spawn(arrive(dialer.clone(), client, number));
+        }
+        match dialling.join_next().await {
+            Some(arrived) => arrived?.context("an agent was not let in")?,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn start(dir: &Path, cache_bytes: usize) -> Result<(Broker, Arc<dyn Store>, Clock)> {
     let clock = Clock::start();
-    let plan = Plan { data: dir.to_owned(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
+    let plan = init::Plan { data: dir.to_owned(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
     init::initialise(&plan, clock.now()).await?;
     let metrics = Arc::new(Metrics::new());
     let (path, now, observer) = (dir.join(STORE), clock.now(), metrics.clone());
     let opening =
-        tokio::task::spawn_blocking(move || store::open_observed(&path, CACHE_BYTES, now, observer));
+        tokio::task::spawn_blocking(move || store::open_observed(&path, cache_bytes, now, observer));
     let store = opening.await??;
     let broker = Broker::start(Settings {
         listeners: Vec::new(),
@@ -94,12 +120,12 @@ async fn start(dir: &Path) -> Result<(Broker, Arc<dyn Store>, Clock)> {
     Ok((broker, store, clock))
 }
 
-async fn enrol(store: &dyn Store, clock: &Clock, count: usize) -> Result<()> {
+async fn enrol(store: &dyn Store, clock: &Clock, count: usize, plan: Plan) -> Result<()> {
     for first in (0..count).step_by(BATCH) {
         let some = first..count.min(first + BATCH);
         let ops = some.map(|number| {
             let (agent, secret) = agent(number)?;
-            let op = AdminOp::CreateAgent { agent, group: "test".parse()?, secret: hash(&secret)? };
+            let op = AdminOp::CreateAgent { agent, group: (plan.group)(number)?, secret: hash(&secret)? };
             Ok(Admin { op, actor: None })
         });
         let outcomes = store.write(ops.collect::<Result<_>>()?, Durability::Lazy, clock.now()).await?;
@@ -129,8 +155,8 @@ async fn arrive(dialer: Dialer, client: stream::Client, number: usize) -> Result
     lean.subscribe(&Topic::AgentCommands(agent).to_string()).await
 }
 
-/// Prints a reading, once the heap has settled.
-async fn tell(sessions: usize, heap: &dyn Fn() -> usize) -> Result<()> {
+/// Waits until the heap has settled, and returns what it is.
+async fn heap_settles(sessions: usize, heap: &dyn Fn() -> usize) -> Result<usize> {
     let near = SAME_BYTES + sessions * SAME_BYTES_A_SESSION;
     let (mut last, mut same) = (heap(), 0);
     for _ in 0..LOOKS_MAX {
@@ -138,11 +164,16 @@ async fn tell(sessions: usize, heap: &dyn Fn() -> usize) -> Result<()> {
         let now = heap();
         same = if now.abs_diff(last) <= near { same + 1 } else { 0 };
         if same == SAME_LOOKS {
-            break;
+            return Ok(now);
         }
         last = now;
     }
-    ensure!(same == SAME_LOOKS, "the heap with {sessions} sessions does not settle");
+    bail!("the heap with {sessions} sessions does not settle")
+}
+
+/// Prints a reading, once the heap has settled.
+async fn tell(sessions: usize, heap: &dyn Fn() -> usize) -> Result<()> {
+    let settled = heap_settles(sessions, heap).await?;
     let resident = proc::memory(std::process::id())?.resident;
-    writeln!(std::io::stdout(), "heap {sessions} {} {resident}", heap()).context("standard output")
+    writeln!(std::io::stdout(), "heap {sessions} {settled} {resident}").context("standard output")
 }

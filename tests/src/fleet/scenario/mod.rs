@@ -3,6 +3,7 @@
 mod admit;
 mod churn;
 mod crowd;
+mod enrolled;
 mod idle;
 mod million;
 mod park;
@@ -42,6 +43,8 @@ pub enum Scenario {
     Idle,
     /// 1,000,000 sessions in one process over streams in memory: heap of each.
     Million,
+    /// 1,000,000 enrolled agents, 50,000 of them connected: a wake of all, memory, restart, lists.
+    Enrolled,
     /// Submissions of 64 publishers that share one flush of 2 ms.
     Flush,
     /// The agent's daemon at rest: size, memory, threads, system calls.
@@ -50,7 +53,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Park,
         Self::Admit,
         Self::Storm,
@@ -61,6 +64,7 @@ impl Scenario {
         Self::Churn,
         Self::Idle,
         Self::Million,
+        Self::Enrolled,
         Self::Flush,
         Self::Daemon,
     ];
@@ -78,6 +82,7 @@ impl Scenario {
             Self::Churn => "churn",
             Self::Idle => "idle",
             Self::Million => "million",
+            Self::Enrolled => "enrolled",
             Self::Flush => "flush",
             Self::Daemon => "daemon",
         }
@@ -91,7 +96,8 @@ impl Scenario {
         match self {
             Self::Park | Self::Admit => &Kind::ALL,
             Self::Storm => &[Kind::Wakemqd, Kind::Bare, Kind::Mosquitto],
-            Self::Churn | Self::Million | Self::Flush | Self::Daemon => &[Kind::Wakemqd],
+            Self::Churn | Self::Million | Self::Enrolled => &[Kind::Wakemqd],
+            Self::Flush | Self::Daemon => &[Kind::Wakemqd],
             Self::Flap | Self::Silent => &[Kind::Wakemqd, Kind::Bare],
             Self::Wake | Self::Group => &[Kind::Wakemqd, Kind::Mosquitto, Kind::Rumqttd],
             Self::Idle => &[Kind::Wakemqd, Kind::Mosquitto],
@@ -108,14 +114,14 @@ impl Scenario {
             Self::Churn => churn::agents(quick),
             Self::Idle => idle::agents(quick),
             // They are its own.
-            Self::Million | Self::Flush | Self::Daemon => 0,
+            Self::Million | Self::Enrolled | Self::Flush | Self::Daemon => 0,
         }
     }
 
     /// Returns the programs that it needs beside the broker.
     pub fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Million => &[million::PROGRAM],
+            Self::Million | Self::Enrolled => &[million::PROGRAM],
             Self::Daemon => &[AGENT],
             Self::Park | Self::Admit | Self::Storm | Self::Flap | Self::Wake | Self::Group => &[],
             Self::Silent | Self::Churn | Self::Idle | Self::Flush => &[],
@@ -128,7 +134,7 @@ impl Scenario {
         match self {
             Self::Park | Self::Admit | Self::Wake | Self::Group | Self::Silent => 3,
             Self::Storm | Self::Flap | Self::Churn | Self::Idle => 1,
-            Self::Million | Self::Flush | Self::Daemon => 1,
+            Self::Million | Self::Enrolled | Self::Flush | Self::Daemon => 1,
         }
     }
 
@@ -142,6 +148,7 @@ impl Scenario {
             Self::Churn => Sitting::Churn,
             Self::Idle => Sitting::Idle,
             Self::Million => Sitting::Million,
+            Self::Enrolled => Sitting::Enrolled,
             Self::Flush => Sitting::Flush,
             Self::Daemon => Sitting::Daemon,
         }
@@ -165,6 +172,8 @@ pub enum Sitting {
     Idle,
     /// [`Scenario::Million`]
     Million,
+    /// [`Scenario::Enrolled`]
+    Enrolled,
     /// [`Scenario::Flush`]
     Flush,
     /// [`Scenario::Daemon`]
@@ -173,7 +182,7 @@ pub enum Sitting {
 
 impl Sitting {
     /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Park,
         Self::Admit,
         Self::Crowd,
@@ -181,6 +190,7 @@ impl Sitting {
         Self::Churn,
         Self::Idle,
         Self::Million,
+        Self::Enrolled,
         Self::Flush,
         Self::Daemon,
     ];
@@ -207,6 +217,7 @@ impl Sitting {
             Self::Churn => (Scenario::Churn, churn::round(ground, &targets).await),
             Self::Idle => (Scenario::Idle, idle::round(ground, &targets).await),
             Self::Million => (Scenario::Million, million::round(ground).await),
+            Self::Enrolled => (Scenario::Enrolled, enrolled::round(ground).await),
             Self::Flush => (Scenario::Flush, flush::measure(&ground.setting).await.map(Found::from)),
             Self::Daemon => {
                 let found = daemon::measure(&ground.setting, &ground.shipped).await;
