@@ -1,5 +1,6 @@
 //! The benchmark of many agents.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -210,7 +211,8 @@ async fn measure(options: Options) -> Result<()> {
     };
     let wanted: Vec<Kind> = Kind::ALL.into_iter().filter(wanted).collect();
     progress("programs", "building wakemqd and what else is needed, as it is shipped");
-    let others: Vec<_> = scenarios.iter().flat_map(|scenario| scenario.programs()).copied().collect();
+    let others: BTreeSet<_> = scenarios.iter().flat_map(|scenario| scenario.programs()).copied().collect();
+    let others: Vec<_> = others.into_iter().collect();
     let shipped = Shipped::build(&others).await?;
     let rumqttd = match wanted.contains(&Kind::Rumqttd) {
         true => build_rumqttd().await,
