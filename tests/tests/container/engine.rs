@@ -79,7 +79,7 @@ impl Engine {
             }
         }
         let bin = Programs::get()?.wakemqd.parent().map(Path::to_owned).unwrap_or_default();
-        let program = if self.image.copied.contains(&program) {
+        let program = if self.image.has(&program) {
             bin.join(&program)
         } else {
             // Debian's slim image has a shell; nothing else of it is relied on.

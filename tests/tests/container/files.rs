@@ -59,6 +59,11 @@ impl Image {
         Ok(image)
     }
 
+    /// Tells whether a program is in the image.
+    pub(crate) fn has(&self, program: &str) -> bool {
+        self.copied.iter().any(|copied| copied.rsplit('/').next() == Some(program))
+    }
+
     fn take(&mut self, instruction: &str, rest: &str) -> Result<()> {
         let words = || rest.split_whitespace();
         let list = |text: &str| serde_yaml_ng::from_str::<Vec<String>>(text);
