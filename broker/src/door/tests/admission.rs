@@ -103,6 +103,19 @@ async fn an_admission_is_one_look_up_and_no_flush() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_many_are_enrolled_is_one_look_up() {
+    let store = Watched::new();
+    let fixture = Fixture::new(Limits::default(), store.clone());
+    assert_eq!(fixture.door.engine.agents_enrolled().await.unwrap(), 0);
+    for name in ["a", "ab", "abc"] {
+        fixture.create(name).await;
+    }
+    store.calls.lock().clear();
+    assert_eq!(fixture.door.engine.agents_enrolled().await.unwrap(), 3);
+    assert_eq!(*store.calls.lock(), ["read"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_more_are_connected_the_longer_they_are_told_to_spread() {
     let limits = Limits { return_secs: 3, admissions_per_sec: 1, ..Limits::default() };
     let fixture = Fixture::new(limits, store::memory());
