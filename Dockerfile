@@ -5,6 +5,8 @@
 #       run --data /var/lib/wakemq --init-if-missing --host wake.example.com
 
 FROM rust:1-slim-bookworm AS build
+# For jemalloc, the broker's allocator.
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The agent by itself, in a profile that makes it small; see Cargo.toml.

@@ -136,6 +136,10 @@ struct LoadArgs {
     dials: usize,
 }
 
+/// The broker's: the target `bare` is this program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { role, options } = Cli::parse();

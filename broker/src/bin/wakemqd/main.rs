@@ -25,6 +25,10 @@ use cli::{Action, Cli, CommonArgs, DevArgs, InitArgs, RunArgs};
 use exit::Exit;
 use serve::Service;
 
+/// Chosen by memory after all agents have gone and come back: see docs/adr/0009.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match start(cli.action) {

@@ -97,9 +97,11 @@ async fn pages(engine: &Engine, admin: &Caller, enrolled: usize, all: AgentFilte
     let middle = enrolled / 2;
     let behind = |number: usize| Ok::<_, anyhow::Error>(Some((group(number).parse()?, agent(number)?.0)));
     let from_middle = AgentFilter { after: behind(middle)?, ..all.clone() };
-    // The last group in the order of paths, so that hardly anything is behind it.
-    let last = (0..enrolled.min(LEAVES)).max_by_key(|number| sorted(*number)).unwrap_or_default();
-    let from_last = AgentFilter { after: behind(last)?, ..all.clone() };
+    // Before the agents of the last group in the order of paths.
+    let groups =
+        (0..enrolled.min(LEAVES)).map(|number| group(number).split('/').map(str::to_owned).collect());
+    let last = groups.max().unwrap_or_else(Vec::<String>::new).join("/");
+    let from_last = AgentFilter { after: Some((last.parse()?, "0".parse()?)), ..all.clone() };
     let deep: GroupPath = group(middle).parse()?;
     let of_group = AgentFilter { group: Some(deep), ..all.clone() };
     let there = AgentFilter { connected: Some(true), ..from_middle.clone() };
@@ -131,11 +133,6 @@ const LEAVES: usize = 5_000;
 /// Returns the group of an agent: three levels, with 50, 500 and 5,000 groups.
 fn group(number: usize) -> String {
     format!("c{}/s{}/f{}", number % 50, number % 500, number % LEAVES)
-}
-
-/// Returns what the store sorts by.
-fn sorted(number: usize) -> (Vec<String>, String) {
-    (group(number).split('/').map(str::to_owned).collect(), format!("a{number}"))
 }
 
 /// Wakes all agents, and returns the command and how many milliseconds it took until it was durable.
