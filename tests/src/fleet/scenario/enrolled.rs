@@ -65,7 +65,7 @@ pub(super) async fn round(ground: &Ground) -> Result<Found> {
     report.note(
         "all but the last in one process, whose heap is counted: real handshakes and logins over streams in memory, \
          door, engine, registry and store as in wakemqd, with the default cache; the clients vanish when they are \
-         subscribed, and so acknowledge nothing. Of pages, 400 agents each, and look-ups the slowest of 20",
+         subscribed, and so acknowledge nothing. Of pages, 400 agents each, and look-ups the median of 20",
     );
     report.note("the kernel has the store's file in its cache when wakemqd is started");
     Ok(found)
