@@ -137,6 +137,11 @@ impl Lean {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lean<S> {
+    /// Returns what it runs over.
+    pub fn stream(&self) -> &S {
+        self.io.get_ref().0
+    }
+
     /// Sends a CONNECT, and fails unless it is let in; returns the CONNACK.
     pub async fn enter(&mut self, login: &Login) -> Result<Packet> {
         self.send(&connect(login)).await?;

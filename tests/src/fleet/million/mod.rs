@@ -2,8 +2,9 @@
 //! memory, the real door, engine and registry. The clients vanish once they are subscribed, and what is left on the
 //! heap is the broker's.
 
+pub mod crowd;
 pub mod enrolled;
-mod stream;
+pub mod stream;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,26 +99,35 @@ async fn connect(broker: &Broker, dialer: &Dialer, numbers: &[usize]) -> Result<
 
 async fn start(dir: &Path, cache_bytes: usize) -> Result<(Broker, Arc<dyn Store>, Clock)> {
     let clock = Clock::start();
-    let plan = init::Plan { data: dir.to_owned(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
-    init::initialise(&plan, clock.now()).await?;
+    initialise(dir, &clock).await?;
     let metrics = Arc::new(Metrics::new());
     let (path, now, observer) = (dir.join(STORE), clock.now(), metrics.clone());
     let opening =
         tokio::task::spawn_blocking(move || store::open_observed(&path, cache_bytes, now, observer));
     let store = opening.await??;
-    let broker = Broker::start(Settings {
+    let broker = start_on(dir, store.clone(), clock.clone(), metrics).await?;
+    Ok((broker, store, clock))
+}
+
+async fn initialise(dir: &Path, clock: &Clock) -> Result<()> {
+    let plan = init::Plan { data: dir.to_owned(), hosts: vec!["127.0.0.1".parse()?], ports: vec![8883] };
+    Ok(init::initialise(&plan, clock.now()).await?)
+}
+
+/// Starts a broker on a store, with the certificates of a directory.
+async fn start_on(dir: &Path, store: Arc<dyn Store>, clock: Clock, metrics: Arc<Metrics>) -> Result<Broker> {
+    let settings = Settings {
         listeners: Vec::new(),
         admin: Vec::new(),
         tls: server_config(&dir.join(CERTIFICATE), &dir.join(KEY))?,
-        store: store.clone(),
-        clock: clock.clone(),
+        store,
+        clock,
         advertise: Advertise { endpoints: Vec::new(), ca: None },
         limits: Limits { admissions_per_sec: 1_000_000, admission_burst: 1_000_000, ..Limits::default() },
         wol: Wol::default(),
         metrics,
-    })
-    .await?;
-    Ok((broker, store, clock))
+    };
+    Ok(Broker::start(settings).await?)
 }
 
 async fn enrol(store: &dyn Store, clock: &Clock, count: usize, plan: Plan) -> Result<()> {
@@ -156,7 +166,10 @@ async fn arrive(dialer: Dialer, client: stream::Client, number: usize) -> Result
 }
 
 /// Waits until the heap has settled, and returns what it is.
-async fn heap_settles(sessions: usize, heap: &dyn Fn() -> usize) -> Result<usize> {
+///
+/// # Errors
+/// If it does not settle.
+pub async fn heap_settles(sessions: usize, heap: &dyn Fn() -> usize) -> Result<usize> {
     let near = SAME_BYTES + sessions * SAME_BYTES_A_SESSION;
     let (mut last, mut same) = (heap(), 0);
     for _ in 0..LOOKS_MAX {

@@ -1,5 +1,6 @@
 //! A stream in memory whose client's end can vanish: what is left of it is what the server has of a socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,16 +23,31 @@ struct Between {
 
 /// The server's end.
 #[derive(Debug)]
-pub(super) struct Socket(Arc<Mutex<Between>>);
+pub struct Socket(Arc<Mutex<Between>>);
 
 /// The client's end. Dropped, it leaves a peer that is silent for ever, not one that has closed.
 #[derive(Debug)]
-pub(super) struct Client(Arc<Mutex<Between>>);
+pub struct Client(Arc<Mutex<Between>>);
 
 /// Makes a stream.
-pub(super) fn stream() -> (Socket, Client) {
+pub fn stream() -> (Socket, Client) {
     let between = Arc::default();
     (Socket(Arc::clone(&between)), Client(between))
+}
+
+impl Client {
+    /// Waits until there is something to read, and reads nothing.
+    pub async fn arrived(&self) {
+        poll_fn(|cx| {
+            let mut between = self.0.lock();
+            if between.to_client.is_empty() {
+                between.client = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
 
 impl Drop for Client {
