@@ -102,8 +102,29 @@ impl Programs {
     }
 }
 
+/// Builds a program of this package, and optimises some of the workspace's packages for it, whatever the profile says.
+/// What others have written is optimised anyway, so that little is built anew.
+pub fn optimised(program: &str, packages: &[&str]) -> Result<PathBuf> {
+    let Build { mut cargo, place } = Build::of(&[program])?;
+    for package in packages {
+        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=2")]);
+    }
+    run(cargo)?;
+    built(&place, program)
+}
+
 fn build() -> Result<Programs> {
-    let Build { mut cargo, place } = Build::of(&["wakemqd", "wakemq-agent", "wakemq"])?;
+    let Build { cargo, place } = Build::of(&["wakemqd", "wakemq-agent", "wakemq"])?;
+    run(cargo)?;
+    let program = |name: &str| built(&place, name);
+    Ok(Programs {
+        wakemqd: program("wakemqd")?,
+        wakemq_agent: program("wakemq-agent")?,
+        wakemq: program("wakemq")?,
+    })
+}
+
+fn run(mut cargo: Command) -> Result<()> {
     let built = cargo.arg("--quiet").output().context("cannot run cargo")?;
     ensure!(
         built.status.success(),
@@ -111,14 +132,11 @@ fn build() -> Result<Programs> {
         built.status,
         String::from_utf8_lossy(&built.stderr)
     );
-    let program = |name: &str| {
-        let path = place.join(name);
-        ensure!(path.exists(), "cargo built no {}", path.display());
-        Ok(path)
-    };
-    Ok(Programs {
-        wakemqd: program("wakemqd")?,
-        wakemq_agent: program("wakemq-agent")?,
-        wakemq: program("wakemq")?,
-    })
+    Ok(())
+}
+
+fn built(place: &Path, program: &str) -> Result<PathBuf> {
+    let path = place.join(program);
+    ensure!(path.exists(), "cargo built no {}", path.display());
+    Ok(path)
 }
