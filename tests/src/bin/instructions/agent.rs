@@ -103,8 +103,8 @@ impl Agent {
                 }
                 AgentAction::Fetch { max } => {
                     let epoch = self.epoch.context("nothing is claimed")?;
-                    let commands = engine.fetch(agent, epoch, max).await?;
-                    self.session.handle_page(commands);
+                    let page = engine.fetch(agent, epoch, max).await?;
+                    self.session.handle_page(page.commands, page.more);
                 }
                 AgentAction::Acknowledged(id) => {
                     let epoch = self.epoch.context("nothing is claimed")?;
