@@ -10,9 +10,9 @@ use crate::{allocations, alone, on_one_thread};
 
 /// Most allocations for one wake-up, from the publisher's PUBLISH to the record of the agent's PUBACK: TLS, sessions,
 /// engine and the logic of the store.
-const ALLOCATIONS_MAX: f64 = 290.0;
+const ALLOCATIONS_MAX: f64 = 255.0;
 /// The same with the database, which works on its pages by copies. It depends on how large the file is.
-const WITH_DATABASE_MAX: f64 = 4_500.0;
+const WITH_DATABASE_MAX: f64 = 4_000.0;
 /// Wake-ups before the count, so that what comes once, as room in tables, is behind them.
 const WARM_UP: usize = 50;
 /// Wake-ups that are counted.
