@@ -3,7 +3,7 @@
 //! The program that is counted is built optimised, for unoptimised code would tell how often the compiler's helpers are
 //! called; only our own crates that take part are built for it anew.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
@@ -60,7 +60,7 @@ fn admission_and_wake_up_take_as_many_instructions_as_before() -> Result<()> {
 }
 
 /// Counts the instructions of doing something once.
-fn count(program: &PathBuf, what: &str, times: u32) -> Result<u64> {
+fn count(program: &Path, what: &str, times: u32) -> Result<u64> {
     let dir = tempfile::tempdir()?;
     let mut valgrind = Command::new("valgrind");
     valgrind
