@@ -5,12 +5,13 @@
 #       run --data /var/lib/wakemq --init-if-missing --host wake.example.com
 
 FROM rust:1-slim-bookworm AS build
-# For jemalloc, the broker's allocator.
+# For the broker's feature `jemalloc`.
 RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 # The agent by itself, in a profile that makes it small; see Cargo.toml.
 RUN cargo build --locked --release --package wakemq-broker --package wakemq-publisher --bin wakemqd --bin wakemq \
+        --features wakemq-broker/jemalloc \
     && cargo build --locked --profile agent --package wakemq-agent --bin wakemq-agent \
     && strip target/release/wakemqd target/release/wakemq target/agent/wakemq-agent
 

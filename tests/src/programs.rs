@@ -48,6 +48,9 @@ impl Build {
         if !cfg!(feature = "test-util") {
             build.cargo.arg("--no-default-features");
         }
+        if cfg!(feature = "jemalloc") {
+            build.cargo.args(["--features", "wakemq-tests/jemalloc"]);
+        }
         Ok(build)
     }
 

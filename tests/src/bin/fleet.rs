@@ -137,6 +137,7 @@ struct LoadArgs {
 }
 
 /// The broker's: the target `bare` is this program.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -26,6 +26,7 @@ use exit::Exit;
 use serve::Service;
 
 /// Chosen by memory after all agents have gone and come back: see docs/adr/0009.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
