@@ -1,7 +1,7 @@
 //! Admissions and wake-ups without sockets, TLS and hashes, to be run under callgrind: sessions, engine, codec, and the
 //! logic of the store, over a store in memory.
 //!
-//! `instructions admission|wake N` does N of them within [`counted`], and all else outside of it, so that
+//! `instructions admission|wake N` does N of them within [`counted_part`], and all else outside of it, so that
 //! `--collect-atstart=no --toggle-collect='*counted_part*'` counts what they cost. `tests/traced` does so.
 
 mod agent;
