@@ -50,8 +50,9 @@ struct Options {
     /// Fewer agents, shorter, one round, and without rumqttd unless it is named: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
-    /// Measures all targets so often in turn, and tells median, least and greatest. By default park, admit, wake,
-    /// group and silent take place three times, the others, which take longer, once; rumqttd, which has no goal, takes part once.
+    /// Measures all targets so often in turn, and tells median, least and greatest. By default churn, idle, million,
+    /// enrolled, flush and daemon, which take longer or have no target beside them, take place once, the others three
+    /// times; rumqttd, which has no goal, takes part once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// The targets; by default all that each scenario can measure.

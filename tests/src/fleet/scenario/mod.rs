@@ -132,9 +132,10 @@ impl Scenario {
     /// so that all of them together take less than 25.
     pub fn rounds(self) -> u32 {
         match self {
-            Self::Park | Self::Admit | Self::Wake | Self::Group | Self::Silent => 3,
-            Self::Storm | Self::Flap | Self::Churn | Self::Idle => 1,
-            Self::Million | Self::Enrolled | Self::Flush | Self::Daemon => 1,
+            Self::Park | Self::Admit | Self::Storm | Self::Flap | Self::Wake | Self::Group | Self::Silent => {
+                3
+            }
+            Self::Churn | Self::Idle | Self::Million | Self::Enrolled | Self::Flush | Self::Daemon => 1,
         }
     }
 
