@@ -12,7 +12,7 @@ use super::ending::Ending;
 use super::wire::{Io, Step, Wire};
 use crate::metrics::Ended;
 use crate::registry::{Letter, Mail, Mailbox};
-use crate::store::{Epoch, InboxPage, StoreError};
+use crate::store::{Epoch, StoreError};
 use crate::transport::timers::TimerId;
 
 /// At which pause of a connection a person is told; fewer happen to an agent that was away for long.
@@ -183,11 +183,14 @@ impl<S: Io> Connection<S> {
                 }
             }
             AgentAction::Fetch { max } => {
-                let page = match self.epoch {
-                    Some(epoch) => engine.fetch(agent, epoch, max).await?,
-                    None => InboxPage::default(),
+                let (commands, more) = match self.epoch {
+                    Some(epoch) => {
+                        let page = engine.fetch(agent, epoch, max).await?;
+                        (page.commands, page.more)
+                    }
+                    None => (Vec::new(), false),
                 };
-                self.session.handle_page(page.commands, page.more);
+                self.session.handle_page(commands, more);
             }
             AgentAction::Acknowledged(id) => {
                 if let Some(epoch) = self.epoch {
