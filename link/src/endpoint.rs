@@ -91,6 +91,13 @@ pub struct Rung {
     pub port: u16,
 }
 
+impl Rung {
+    /// Tells whether it is the port of HTTPS, which most networks let through.
+    pub fn is_https(&self) -> bool {
+        self.port == HTTPS_PORT
+    }
+}
+
 impl fmt::Display for Rung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_host(f, &self.host)?;
@@ -134,7 +141,7 @@ impl Ladder {
     /// Returns what is tried through a proxy: the same, but 443 first, as most proxies allow no other port.
     pub fn proxied_rungs(&self) -> Vec<Rung> {
         let mut rungs: Vec<_> = self.rungs().collect();
-        rungs.sort_by_key(|rung| rung.port != HTTPS_PORT);
+        rungs.sort_by_key(|rung| !rung.is_https());
         rungs
     }
 }

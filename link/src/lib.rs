@@ -5,6 +5,12 @@
 //! [`http::HttpClient`], and a [`Backoff`] says when to come back. Agents and publishers share all of it. Nothing
 //! here spawns a task.
 //!
+//! Beside that are machines without IO, for an agent that finds out by itself what its network bears: a
+//! [`ladder::Climber`] chooses among all ways to the broker, a [`Heartbeat`] looks for the longest quiet time, and a
+//! [`Memory`] keeps what was found out for each network. No session or program drives them yet: the agent dials its
+//! [`Ladder`] with the [`Dialer`] and pings at the interval that it is configured with. They are tested against a
+//! simulated world, in `tests/ladder`.
+//!
 //! ```no_run
 //! use wakemq_link::mqtt::{ConnectOptions, Event, Outgoing, Session};
 //! use wakemq_link::{Alpn, Dialer, Ladder, Trust};
@@ -35,7 +41,10 @@ mod endpoint;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heartbeat;
 pub mod http;
+pub mod ladder;
+mod memory;
 pub mod mqtt;
 mod proxy;
 mod race;
@@ -48,6 +57,8 @@ mod tunnel;
 pub use backoff::Backoff;
 pub use dial::{AttemptError, DialError, Dialed, Dialer, RungError, TlsStream};
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
+pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings, Learned, SpareNews};
+pub use memory::{Memory, NetworkKey};
 pub use proxy::{ParseProxyError, ProxyUrl};
 pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};

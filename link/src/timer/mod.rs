@@ -16,6 +16,13 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
+/// Within what the machine's resume is told after it has happened, in milliseconds: until then timers, sockets and
+/// networks may have been heard first.
+pub(crate) const RESUME_TOLD_MS: u64 = 2_000;
+
+/// A timer that fires so much too late tells that the machine was suspended, in milliseconds.
+pub(crate) const LATE_MS: u64 = 30_000;
+
 /// By which clock a session tells how long it was quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Clock {
