@@ -1,8 +1,8 @@
 //! The door: listening sockets, and everything about one connection from its first byte to its last.
 //!
-//! `listener` accepts, `gate` says when and whether a connection passes, `opening` does the TLS handshake and finds out what is spoken, `login` takes the CONNECT,
-//! `agent` and `operator` drive the sessions of `wakemq-core`. Nothing here knows a store: all goes through the
-//! engine.
+//! `listener` accepts, `gate` says when and whether a connection passes, `opening` does the TLS handshake and finds out
+//! what is spoken, `login` takes the CONNECT, `agent` and `operator` drive the sessions of `wakemq-core`. Nothing here
+//! knows a store: all goes through the engine.
 
 mod agent;
 mod counted;
@@ -21,22 +21,27 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustls::ServerConfig;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use wakemq_core::End;
 use wakemq_core::admission;
 use wakemq_core::login::Grants;
-use wakemq_core::packet::{ReasonCode, ServerPacket};
+use wakemq_core::packet::{ProtocolLevel, ReasonCode, ServerPacket};
 
 use crate::bus::Bus;
 use crate::engine::Engine;
 use crate::http::Http;
 use crate::metrics::{Metrics, PublishRefused, Refused};
+use crate::mqtt::Peer;
 use crate::transport::stream::TlsStream;
 
 pub(crate) use listener::listen;
 pub use wire::Io;
+
+use wire::Wire;
 
 /// What the door allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,22 +163,50 @@ impl Door {
     /// Serves one connection to its end.
     pub async fn serve_as<S: Io>(self: Arc<Self>, io: S, address: SocketAddr, serves: Serves) {
         // Every stage but the parked one is boxed: what it needs is gone afterwards, and not part of the task.
-        match Box::pin(self.let_in(io, address, serves)).await {
+        let mut session = Box::pin(self.let_in(io, address, serves)).await;
+        if let Ok(Session::Http(stream)) = session {
+            let Some(upgraded) = Box::pin(self.serve_http(*stream, address, serves)).await else { return };
+            session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
+        }
+        match session {
             Ok(Session::Agent(connection)) => connection.run().await,
             Ok(Session::Operator(connection)) => Box::pin(connection.run()).await,
-            Ok(Session::Http(stream)) => {
-                let serving = async {
-                    let door = counted::HttpDoor::new(self.clone());
-                    door.http.serve_as(*stream, address, serves).await;
-                };
-                Box::pin(serving).await;
-            }
             Ok(Session::TurnedAway(io, Some(place))) => {
                 Box::pin(gate::linger(io, place, self.draining.subscribe())).await;
             }
             Ok(Session::TurnedAway(_, None)) => {}
+            // Nothing is upgraded to HTTP.
+            Ok(Session::Http(_)) => {}
             Err(refused) => {
                 self.metrics().refusals.of(refused).inc();
+            }
+        }
+    }
+
+    /// Serves HTTP, until the connection ends or is upgraded.
+    async fn serve_http<S: Io>(
+        self: &Arc<Self>,
+        stream: TlsStream<S>,
+        address: SocketAddr,
+        serves: Serves,
+    ) -> Option<(TlsStream<S>, Bytes)> {
+        let door = counted::HttpDoor::new(self.clone());
+        door.http.serve_as(stream, address, serves).await
+    }
+
+    /// Takes a connection from its upgrade to the moment when it is known who it is.
+    async fn let_upgraded_in<S: Io>(
+        self: &Arc<Self>,
+        (stream, behind): (TlsStream<S>, Bytes),
+        address: SocketAddr,
+    ) -> Result<Session<S>, Refused> {
+        let door = counted::HandshakingDoor::new(self.clone());
+        let deadline = Instant::now() + self.limits.connect;
+        match Wire::upgraded(stream, &behind, Peer::unknown(ProtocolLevel::V5)) {
+            Ok(wire) => login::login(&door, Box::new(wire), address, deadline).await,
+            Err(end) => {
+                tracing::debug!(%address, %end, "no WebSocket");
+                Err(end.counts_as())
             }
         }
     }

@@ -17,13 +17,17 @@ use crate::metrics::Refused;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
 use crate::registry::{Mail, Mailbox};
 use crate::transport::socket::set_keepalive;
-use crate::transport::stream::poll_unsent;
+use crate::transport::stream::{TlsStream, poll_unsent};
 use crate::transport::tls::{Scratch, Tls, TlsError};
+use crate::transport::websocket::{WebSocket, WebSocketError};
 
 /// How long a connection may take to read our last words.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How much is still read, and thrown away, after our last words.
 const FAREWELL_READ_MAX: usize = 256 * 1024;
+
+/// What the closing frame of a WebSocket says when all is well (RFC 6455 §7.4.1).
+const WEBSOCKET_NORMAL: u16 = 1000;
 
 /// What a connection runs over.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -53,6 +57,8 @@ pub(super) enum WireEnd {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
+    WebSocket(#[from] WebSocketError),
+    #[error(transparent)]
     Encode(#[from] mqtt::EncodeError),
 }
 
@@ -62,7 +68,7 @@ impl WireEnd {
         match self {
             Self::Closed | Self::Io(_) => Refused::Left,
             Self::Tls(_) => Refused::TlsFailure,
-            Self::Encode(_) => Refused::Malformed,
+            Self::WebSocket(_) | Self::Encode(_) => Refused::Malformed,
         }
     }
 }
@@ -82,6 +88,8 @@ pub(super) enum Step {
 pub(super) struct Wire<S> {
     io: S,
     tls: Tls,
+    /// Only what was upgraded from HTTP has one.
+    websocket: Option<Box<WebSocket>>,
     peer: Peer,
     /// Decrypted and not decoded yet, from `read` on.
     unread: Vec<u8>,
@@ -94,7 +102,16 @@ pub(super) struct Wire<S> {
 impl<S: Io> Wire<S> {
     /// Begins a connection before its handshake.
     pub(super) fn new(io: S, tls: Tls, peer: Peer) -> Self {
-        Self { io, tls, peer, unread: Vec::new(), read: 0, unsent: Vec::new(), written: 0 }
+        Self { io, tls, websocket: None, peer, unread: Vec::new(), read: 0, unsent: Vec::new(), written: 0 }
+    }
+
+    /// Goes on with a connection that was upgraded from HTTP; `behind` are the bytes behind the request.
+    pub(super) fn upgraded(stream: TlsStream<S>, behind: &[u8], peer: Peer) -> Result<Self, WireEnd> {
+        let (io, tls, plain, unsent) = stream.into_parts();
+        let mut wire = Self { websocket: Some(Box::default()), unsent, ..Self::new(io, tls, peer) };
+        wire.take_in(behind)?;
+        wire.take_in(&plain)?;
+        Ok(wire)
     }
 
     pub(super) fn io(&self) -> &S {
@@ -161,10 +178,14 @@ impl<S: Io> Wire<S> {
     pub(super) fn send(&mut self, packet: &ServerPacket) -> Result<(), WireEnd> {
         Scratch::with(|scratch| {
             mqtt::encode(&self.peer, packet, &mut scratch.plain)?;
-            if !scratch.plain.is_empty() {
-                self.tls.seal(&scratch.plain, &mut self.unsent)?;
+            if scratch.plain.is_empty() {
+                return Ok(());
             }
-            Ok(())
+            let Some(websocket) = &self.websocket else {
+                return Ok(self.tls.seal(&scratch.plain, &mut self.unsent)?);
+            };
+            websocket.wrap(&scratch.plain, &mut scratch.output);
+            Ok(self.tls.seal(&scratch.output, &mut self.unsent)?)
         })
     }
 
@@ -189,6 +210,10 @@ impl<S: Io> Wire<S> {
             ready!(self.poll_flush(cx))?;
             if !read {
                 return Poll::Pending;
+            }
+            // Here, where all that came before the closing frame has been looked at.
+            if self.websocket.as_ref().is_some_and(|websocket| websocket.is_closed()) {
+                return Poll::Ready(Err(WireEnd::Closed));
             }
             if ready!(self.poll_feed(cx))? {
                 return Poll::Ready(Ok(()));
@@ -230,16 +255,30 @@ impl<S: Io> Wire<S> {
         let fed = self.tls.feed(n, scratch);
         self.unsent.append(&mut scratch.output);
         fed?;
-        let news = !scratch.plain.is_empty() || was_handshaking != self.tls.is_handshaking();
+        let had = self.plain().len();
         if !scratch.plain.is_empty() {
-            // What was taken goes first, or a client whose reads always end inside a packet would make it grow.
-            self.unread.drain(..self.read);
-            self.read = 0;
-            self.unread.extend_from_slice(&scratch.plain);
+            self.take_in(&scratch.plain)?;
         } else if self.tls.peer_closed() {
             return Err(WireEnd::Closed);
         }
-        Ok(news)
+        Ok(self.plain().len() > had || was_handshaking != self.tls.is_handshaking())
+    }
+
+    /// Takes in what was decrypted.
+    fn take_in(&mut self, plain: &[u8]) -> Result<(), WireEnd> {
+        // What was taken goes first, or a client whose reads always end inside a packet would make it grow.
+        self.unread.drain(..self.read);
+        self.read = 0;
+        let Some(websocket) = &mut self.websocket else {
+            self.unread.extend_from_slice(plain);
+            return Ok(());
+        };
+        let mut answers = Vec::new();
+        let fed = websocket.feed(plain, &mut self.unread, &mut answers);
+        if !answers.is_empty() {
+            self.tls.seal(&answers, &mut self.unsent)?;
+        }
+        Ok(fed?)
     }
 
     /// Says the last words and closes so that they arrive: with bytes of the peer unread, the system would send a
@@ -250,12 +289,22 @@ impl<S: Io> Wire<S> {
         {
             tracing::debug!(%error, "no last words");
         }
+        if let Err(error) = self.close_websocket() {
+            tracing::debug!(%error, "no closing frame");
+        }
         self.tls.close(&mut self.unsent);
         match tokio::time::timeout(FAREWELL, self.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::trace!(%error, "the peer was gone before our last words"),
             Err(_) => tracing::debug!("the peer did not read our last words"),
         }
+    }
+
+    fn close_websocket(&mut self) -> Result<(), TlsError> {
+        let Some(websocket) = &mut self.websocket else { return Ok(()) };
+        let mut frame = Vec::new();
+        websocket.close(WEBSOCKET_NORMAL, &mut frame);
+        if frame.is_empty() { Ok(()) } else { self.tls.seal(&frame, &mut self.unsent) }
     }
 
     async fn close(&mut self) -> io::Result<()> {

@@ -10,22 +10,25 @@ mod metrics;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode};
 use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{delete, get, patch, post};
+use bytes::Bytes;
 use handlers::{agents, audit, commands, groups, operators, power, system, tokens};
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -87,22 +90,25 @@ impl Http {
         self.serve_as(io, peer, Serves::Clients).await;
     }
 
-    /// Serves one connection until it ends; dropping the future closes it at once.
-    pub async fn serve_as<S>(&self, io: S, peer: SocketAddr, serves: Serves)
+    /// Serves one connection until it ends, or until a client of the clients' door was promised MQTT in WebSocket:
+    /// then the connection comes back, with what was read behind that request. Dropping the future closes it at once.
+    pub async fn serve_as<S>(&self, io: S, peer: SocketAddr, serves: Serves) -> Option<(S, Bytes)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let upgraded = AtomicBool::new(false);
         let router = match serves {
             Serves::Clients => &self.router,
             Serves::Admin => &self.admin,
         };
         let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            let router = router.clone();
+            let (router, upgraded) = (router.clone(), &upgraded);
             async move {
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.oneshot(request.map(Body::new)).await;
                 if let Ok(response) = &response {
+                    upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
                     self.metrics.http_requests.of(StatusClass::of(response.status())).inc();
                     let status = response.status().as_u16();
                     tracing::debug!(%peer, %method, path, status, "request");
@@ -116,18 +122,23 @@ impl Http {
             .max_header_size(HEAD_MAX)
             .max_buf_size(4 * HEAD_MAX)
             .serve_connection(TokioIo::new(io), service);
-        let mut connection = pin!(connection);
+        let mut connection = connection;
         let mut draining = self.draining.clone();
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = &mut connection => ended,
             () = begun(&mut draining) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "an HTTP connection broke off");
+            return None;
         }
+        upgraded.load(Ordering::Relaxed).then(|| {
+            let Parts { io, read_buf, .. } = connection.into_parts();
+            (io.into_inner(), read_buf)
+        })
     }
 
     /// Answers one request that did not come over a connection.
@@ -146,7 +157,7 @@ async fn begun(draining: &mut watch::Receiver<bool>) {
 
 fn router(shared: Shared, serves: Serves) -> Router {
     let routes = match serves {
-        Serves::Clients => Router::new(),
+        Serves::Clients => Router::new().route("/mqtt", get(upgrade::upgrade)),
         Serves::Admin => Router::new().route("/metrics", get(metrics::metrics)),
     };
     let agent = || get(agents::agent).delete(agents::revoke);

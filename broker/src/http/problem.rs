@@ -1,6 +1,8 @@
 //! Errors as problem documents (RFC 9457).
 
-use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use wakemq_protocol::http::Problem;
@@ -39,6 +41,7 @@ pub(super) enum Kind {
     TooLarge,
     MediaType,
     Invalid,
+    UpgradeRequired,
     Throttled,
     Quota,
     Busy,
@@ -77,6 +80,9 @@ impl Kind {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The content type is not supported")
             }
             Self::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A value is not allowed"),
+            Self::UpgradeRequired => {
+                (StatusCode::UPGRADE_REQUIRED, "upgrade-required", "Another protocol is spoken here")
+            }
             Self::Throttled => {
                 (StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many wrong secrets come from here")
             }
@@ -165,6 +171,12 @@ impl IntoResponse for Refusal {
             let given = self.kind == Kind::WrongSecret;
             let challenge = if given { WRONG_SECRET } else { NO_SECRET };
             headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if self.kind == Kind::UpgradeRequired {
+            // RFC 9110 §15.5.22, RFC 6455 §4.2.2.
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if self.kind == Kind::Throttled {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

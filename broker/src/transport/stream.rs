@@ -53,6 +53,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         Self { io, tls, plain, read: 0, unsent: Vec::new(), written: 0, closing: false }
     }
 
+    /// Takes it apart: socket, TLS, what was decrypted and not read, and what was sealed and not written.
+    pub fn into_parts(mut self) -> (IO, Tls, Vec<u8>, Vec<u8>) {
+        self.plain.drain(..self.read);
+        self.unsent.drain(..self.written);
+        (self.io, self.tls, self.plain, self.unsent)
+    }
+
     /// Returns what is underneath.
     pub fn get_ref(&self) -> (&IO, &Tls) {
         (&self.io, &self.tls)

@@ -3,6 +3,7 @@
 //! It shares no code with the broker's or the agent's codec, and shows codes as the numbers on the wire.
 
 mod bytes;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub use bytes::{
     Packet, Properties, Property, Version, connect, frame, parse, properties, publish, subscribe, text,
@@ -57,6 +59,13 @@ impl Login {
     }
 }
 
+/// Does the TLS handshake over a stream, as a client that speaks one protocol.
+pub async fn handshake<S: Io>(io: S, ca: &Path, alpn: &str) -> Result<TlsStream<S>> {
+    let connector = TlsConnector::from(client_tls(ca, &[alpn])?);
+    let name = ServerName::try_from("localhost")?;
+    within("a TLS handshake", connector.connect(name, io)).await?.context("no TLS handshake")
+}
+
 /// A connected client.
 pub struct Client {
     io: Box<dyn Io>,
@@ -74,10 +83,14 @@ impl Client {
 
     /// Does the TLS handshake over a stream.
     pub async fn over(io: impl Io + 'static, ca: &Path) -> Result<Self> {
-        let connector = TlsConnector::from(client_tls(ca, &["mqtt"])?);
-        let name = ServerName::try_from("localhost")?;
-        let tls = within("a TLS handshake", connector.connect(name, io)).await??;
-        Ok(Self::on(tls, Version::V5))
+        Ok(Self::on(handshake(io, ca, "mqtt").await?, Version::V5))
+    }
+
+    /// Dials a broker over TLS, and speaks MQTT in a WebSocket, in binary messages of at most `message` bytes.
+    pub async fn dial_websocket(address: SocketAddr, ca: &Path, message: usize) -> Result<Self> {
+        let tcp = within("a TCP connection", TcpStream::connect(address)).await??;
+        let tls = handshake(tcp, ca, "http/1.1").await?;
+        Ok(Self::on(websocket::open(tls, message).await?, Version::V5))
     }
 
     /// Speaks over a stream whose handshake is done.

@@ -20,3 +20,4 @@ mod silence;
 mod store;
 mod throttle;
 mod wakes;
+mod websocket;
