@@ -10,6 +10,7 @@ mod wol;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
 
@@ -18,7 +19,7 @@ pub use error::ConfigError;
 pub use value::Level;
 pub use wol::{ParseWolAddressError, Wol, WolAddress};
 
-use value::{addresses, addresses_or_none, ranged};
+use value::{addresses, addresses_or_none, networks, ranged};
 
 /// Where the administrators' door is by default: on this machine alone.
 pub const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9883);
@@ -56,6 +57,9 @@ pub struct Listen {
     /// Where to listen for what administrators alone are to reach.
     #[serde(deserialize_with = "addresses_or_none")]
     pub admin: Vec<SocketAddr>,
+    /// Who passes connections on and says whose they are, by the PROXY protocol.
+    #[serde(deserialize_with = "networks")]
+    pub balancers: Vec<IpNet>,
 }
 
 /// `[advertise]`: what agents are told when they enrol.
@@ -133,7 +137,7 @@ pub struct Log {
 impl Default for Listen {
     fn default() -> Self {
         let addresses = [8883, 443].map(|port| (Ipv6Addr::UNSPECIFIED, port).into()).to_vec();
-        Self { addresses, admin: vec![ADMIN] }
+        Self { addresses, admin: vec![ADMIN], balancers: Vec::new() }
     }
 }
 
@@ -267,6 +271,7 @@ mod tests {
             ("[limits]\nkeep_alive_max_secs = 70000\n", "dir/w.toml:2:23: ", "5 to 65535"),
             ("[listen]\naddresses = [\"[::]:1\", \"broker:8883\"]\n", "dir/w.toml:2:24: ", "IP:PORT"),
             ("[listen]\naddresses = []\n", "dir/w.toml:2:13: ", "at least one"),
+            ("[listen]\nbalancers = [\"10.0.0.0/33\"]\n", "dir/w.toml:2:14: ", "`192.0.2.0/24`"),
             ("[listen]\nadmin = [9883]\n", "dir/w.toml:2:10: ", "a text"),
             ("[listen]\nadmin = [\"localhost:1\"]\n", "dir/w.toml:2:10: ", "IP:PORT"),
             ("[advertise]\nendpoints = [\n  \"ok\",\n  \"https://x\",\n]\n", "dir/w.toml:4:3: ", "HOST:PORT"),

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// How much is logged.
@@ -89,6 +90,27 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
 
     fn visit_str<E: Error>(self, value: &str) -> Result<T, E> {
         value.parse().map_err(E::custom)
+    }
+}
+
+/// Reads a list of networks; an address alone is a network of one.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks = Vec::<Network>::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(|network| network.0.0).collect())
+}
+
+#[derive(serde::Deserialize)]
+struct Network(#[serde(deserialize_with = "text")] Nameable);
+
+struct Nameable(IpNet);
+
+impl FromStr for Nameable {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_| {
+            format!("`{text}` is no address and no network; `192.0.2.7`, `192.0.2.0/24` and `2001:db8::/64` are")
+        })
     }
 }
 

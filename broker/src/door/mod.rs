@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -64,6 +65,8 @@ pub struct Limits {
     pub return_secs: u32,
     /// How many submissions an operator may have under way on one connection.
     pub receive_maximum: u16,
+    /// Who is believed, and has to say, whose connections they pass on; see [`crate::transport::proxy_header`].
+    pub balancers: Vec<IpNet>,
 }
 
 impl Default for Limits {
@@ -78,6 +81,7 @@ impl Default for Limits {
             keep_alive_max_secs: 1200,
             return_secs: wakemq_protocol::limits::RETURN_DEFAULT_SECS,
             receive_maximum: 1024,
+            balancers: Vec::new(),
         }
     }
 }
@@ -112,7 +116,8 @@ pub enum Serves {
 enum Session<S> {
     Agent(Box<agent::Connection<S>>),
     Operator(Box<operator::Connection<S>>),
-    Http(Box<TlsStream<S>>),
+    /// And whose it is.
+    Http(Box<TlsStream<S>>, SocketAddr),
     /// There was no room for it; it is closed after a while if there is a place for it to wait.
     TurnedAway(S, Option<listener::Place>),
 }
@@ -164,7 +169,7 @@ impl Door {
     pub async fn serve_as<S: Io>(self: Arc<Self>, io: S, address: SocketAddr, serves: Serves) {
         // Every stage but the parked one is boxed: what it needs is gone afterwards, and not part of the task.
         let mut session = Box::pin(self.let_in(io, address, serves)).await;
-        if let Ok(Session::Http(stream)) = session {
+        if let Ok(Session::Http(stream, address)) = session {
             let Some(upgraded) = Box::pin(self.serve_http(*stream, address, serves)).await else { return };
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
@@ -176,7 +181,7 @@ impl Door {
             }
             Ok(Session::TurnedAway(_, None)) => {}
             // Nothing is upgraded to HTTP.
-            Ok(Session::Http(_)) => {}
+            Ok(Session::Http(..)) => {}
             Err(refused) => {
                 self.metrics().refusals.of(refused).inc();
             }
@@ -214,19 +219,30 @@ impl Door {
     /// Takes a connection from its first byte to the moment when it is known who it is.
     async fn let_in<S: Io>(
         self: &Arc<Self>,
-        io: S,
+        mut io: S,
         address: SocketAddr,
         serves: Serves,
     ) -> Result<Session<S>, Refused> {
         let door = counted::HandshakingDoor::new(self.clone());
-        match opening::open(&door, io, address, serves).await {
-            Ok(opening::Opened::Mqtt(wire, deadline)) => login::login(&door, wire, address, deadline).await,
-            Ok(opening::Opened::Http(stream)) => Ok(Session::Http(stream)),
-            Ok(opening::Opened::TurnedAway(io, why)) => {
+        let deadline = Instant::now() + self.limits.handshake;
+        let opened = async {
+            let (address, behind) = match serves {
+                Serves::Clients => opening::passed_on(&door, &mut io, address, deadline).await?,
+                Serves::Admin => (address, Vec::new()),
+            };
+            Ok((opening::open(&door, io, behind, address, serves, deadline).await?, address))
+        };
+        match opened.await {
+            Ok((opening::Opened::Mqtt(wire, deadline), address)) => {
+                login::login(&door, wire, address, deadline).await
+            }
+            Ok((opening::Opened::Http(stream), address)) => Ok(Session::Http(stream, address)),
+            Ok((opening::Opened::TurnedAway(io, why), address)) => {
                 let place = self.gate.turn_away(why, address, self.metrics());
                 Ok(Session::TurnedAway(io, place))
             }
             Err(error) => {
+                let error: opening::OpenError = error;
                 tracing::debug!(%address, %error, "a connection ended before it said anything");
                 Err(error.counts_as())
             }

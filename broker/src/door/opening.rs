@@ -14,7 +14,9 @@ use super::{Door, Serves};
 use crate::metrics::Refused;
 use crate::mqtt::Peer;
 use crate::transport::client_hello::{Peek, peek};
+use crate::transport::proxy_header::{self, ProxyHeader};
 use crate::transport::sniff::{Sniff, sniff};
+use crate::transport::socket::canonical;
 use crate::transport::stream::TlsStream;
 use crate::transport::tls::{Scratch, Tls};
 
@@ -41,6 +43,8 @@ pub(super) enum OpenError {
     HandshakeTimedOut,
     #[error("it did not say in time what it speaks")]
     TimedOut,
+    #[error("a balancer did not say whose it is, by the PROXY protocol")]
+    NoProxyHeader,
     #[error("it does not speak TLS")]
     NotTls,
     #[error("its ClientHello is too long")]
@@ -59,6 +63,7 @@ impl OpenError {
         match self {
             Self::HandshakeTimedOut => Refused::HandshakeTimeout,
             Self::TimedOut => Refused::ConnectTimeout,
+            Self::NoProxyHeader => Refused::NoProxyHeader,
             Self::NotTls => Refused::NotTls,
             Self::TooLong => Refused::TlsFailure,
             Self::UnknownProtocol => Refused::UnknownProtocol,
@@ -68,18 +73,49 @@ impl OpenError {
     }
 }
 
-/// Opens a connection.
+/// Returns whose connection it is, and what has come behind that, if it is from a balancer that tells.
+pub(super) async fn passed_on<S: Io>(
+    door: &Door,
+    io: &mut S,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<(SocketAddr, Vec<u8>), OpenError> {
+    let mut bytes = Vec::new();
+    if !door.limits.balancers.iter().any(|balancer| balancer.contains(&address.ip())) {
+        return Ok((address, bytes));
+    }
+    let mut draining = door.draining.subscribe();
+    let header = async {
+        loop {
+            match proxy_header::read(&bytes) {
+                ProxyHeader::NeedMore => poll_fn(|cx| poll_append(io, cx, &mut bytes)).await?,
+                ProxyHeader::Whole { source, len } => {
+                    bytes.drain(..len);
+                    return Ok((source.map_or(address, canonical), bytes));
+                }
+                ProxyHeader::Bad => return Err(OpenError::NoProxyHeader),
+            }
+        }
+    };
+    tokio::select! {
+        header = timeout_at(deadline, header) => header.map_err(|_| OpenError::HandshakeTimedOut)?,
+        _ = draining.wait_for(|draining| *draining) => Err(OpenError::Draining),
+    }
+}
+
+/// Opens a connection, of which the first bytes have come already; its handshake is to end by `deadline`.
 pub(super) async fn open<S: Io>(
     door: &Door,
     io: S,
+    begun: Vec<u8>,
     address: SocketAddr,
     serves: Serves,
+    deadline: Instant,
 ) -> Result<Opened<S>, OpenError> {
     let mut draining = door.draining.subscribe();
     let opened = async {
-        let deadline = Instant::now() + door.limits.handshake;
         // Boxed, so that what a handshake needs is gone from a parked connection's task.
-        let shaken = Box::pin(timeout_at(deadline, handshake(door, io, serves, deadline)))
+        let shaken = Box::pin(timeout_at(deadline, handshake(door, io, begun, serves, deadline)))
             .await
             .map_err(|_| OpenError::HandshakeTimedOut)??;
         let mut wire = match shaken {
@@ -110,10 +146,11 @@ pub(super) async fn open<S: Io>(
 async fn handshake<S: Io>(
     door: &Door,
     mut io: S,
+    begun: Vec<u8>,
     serves: Serves,
     deadline: Instant,
 ) -> Result<Shaken<S>, OpenError> {
-    let hello = read_hello(&mut io).await?;
+    let hello = read_hello(&mut io, begun).await?;
     // Only who has said all of its hello takes a turn and a place from others. The administrators' places are few
     // enough as it is, and are to be had when everybody else comes at once.
     let permit = match serves {
@@ -146,8 +183,7 @@ async fn handshake<S: Io>(
     }
 }
 
-async fn read_hello<S: Io>(io: &mut S) -> Result<Vec<u8>, OpenError> {
-    let mut hello = Vec::new();
+async fn read_hello<S: Io>(io: &mut S, mut hello: Vec<u8>) -> Result<Vec<u8>, OpenError> {
     loop {
         match peek(&hello) {
             Peek::Complete => return Ok(hello),

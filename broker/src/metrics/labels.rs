@@ -78,6 +78,8 @@ label! {
         OverRate = "over_rate",
         /// It waited as long as it may, and as many handshakes as there may be were still in progress.
         TooManyHandshakes = "too_many_handshakes",
+        /// A balancer did not say whose connection it passes on.
+        NoProxyHeader = "no_proxy_header",
         /// The first bytes were not TLS.
         NotTls = "not_tls",
         /// The TLS handshake failed.

@@ -1,6 +1,7 @@
 //! Brokers, agents and operators together: as real processes over real TLS, and within the test where something
 //! must be injected.
 
+mod balancers;
 mod bounds;
 mod cli;
 mod commands;

@@ -84,7 +84,7 @@ impl Service {
             store,
             clock,
             advertise: Advertise { endpoints, ca },
-            limits: limits(&config.limits, max_connections),
+            limits: limits(&config, max_connections),
             wol: config.wol.clone(),
             metrics,
         })
@@ -115,7 +115,8 @@ fn listen_on(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> 
     addresses.iter().map(|&address| listen(address)).collect()
 }
 
-fn limits(limits: &config::Limits, max_connections: usize) -> Limits {
+fn limits(config: &Config, max_connections: usize) -> Limits {
+    let limits = &config.limits;
     Limits {
         max_connections,
         admissions_per_sec: limits.admissions_per_sec,
@@ -126,6 +127,7 @@ fn limits(limits: &config::Limits, max_connections: usize) -> Limits {
         keep_alive_max_secs: limits.keep_alive_max_secs,
         return_secs: limits.return_secs,
         receive_maximum: RECEIVE_MAXIMUM,
+        balancers: config.listen.balancers.clone(),
     }
 }
 

@@ -55,6 +55,10 @@ async fn before_connect(moved: &mut Moved) -> Result<()> {
     watched.rises(moved, &refused("left")).await?;
     TcpStream::connect(broker.address()?).await?.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
     watched.rises(moved, &refused("not_tls")).await?;
+    let limits = Limits { balancers: vec!["127.0.0.0/8".parse()?], ..Limits::default() };
+    let behind = Watched::new(InProcessBroker::start(Injected { limits, ..Injected::default() }).await?)?;
+    TcpStream::connect(behind.broker.address()?).await?.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+    behind.rises(moved, &refused("no_proxy_header")).await?;
     assert!(tls(broker, &["gopher"]).await.is_err());
     watched.rises(moved, &refused("tls_failure")).await?;
     tls(broker, &[]).await?.write_all(b"\0\0\0\0").await?;
