@@ -116,17 +116,20 @@ impl Http {
                 response
             }
         });
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .max_header_size(HEAD_MAX)
             .max_buf_size(4 * HEAD_MAX)
             .serve_connection(TokioIo::new(io), service);
-        let mut connection = connection;
         let mut draining = self.draining.clone();
         let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = begun(&mut draining) => {
+            ended = &mut connection => Some(ended),
+            () = begun(&mut draining) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
                 Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
