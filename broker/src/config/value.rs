@@ -109,7 +109,9 @@ impl FromStr for Nameable {
     fn from_str(text: &str) -> Result<Self, String> {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         network.map(Self).map_err(|_| {
-            format!("`{text}` is no address and no network; `192.0.2.7`, `192.0.2.0/24` and `2001:db8::/64` are")
+            format!(
+                "`{text}` is no address and no network; `192.0.2.7`, `192.0.2.0/24` and `2001:db8::/64` are"
+            )
         })
     }
 }

@@ -55,7 +55,9 @@ impl Ending {
         let deaf = match &self {
             Self::Session(end) => end.reason == ReasonCode::KeepAliveTimeout,
             Self::Lost(WireEnd::Io(error)) => error.kind() == std::io::ErrorKind::TimedOut,
-            Self::Lost(WireEnd::Closed | WireEnd::Tls(_) | WireEnd::WebSocket(_) | WireEnd::Encode(_)) => false,
+            Self::Lost(WireEnd::Closed | WireEnd::Tls(_) | WireEnd::WebSocket(_) | WireEnd::Encode(_)) => {
+                false
+            }
         };
         if deaf && unsent > 0 {
             return Self::Session(End::new(ReasonCode::QuotaExceeded, "it did not read what it was sent"));

@@ -48,6 +48,8 @@ pub(super) async fn login<S: Io>(
         }
         Ok(Err(end)) => {
             tracing::debug!(%address, %end, "ended before CONNECT");
+            // What tells the peer why is sealed already.
+            wire.farewell(None).await;
             return Err(end.counts_as());
         }
         Err(_) => {

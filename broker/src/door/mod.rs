@@ -167,25 +167,37 @@ impl Door {
 
     /// Serves one connection to its end.
     pub async fn serve_as<S: Io>(self: Arc<Self>, io: S, address: SocketAddr, serves: Serves) {
-        // Every stage but the parked one is boxed: what it needs is gone afterwards, and not part of the task.
+        // All but being parked is in a box, so that what it needs is gone then, and no part of the task.
+        if let Some(connection) = Box::pin(self.serve_until_parked(io, address, serves)).await {
+            connection.run().await;
+        }
+    }
+
+    /// Serves one connection to its end, unless it is an agent's that was let in.
+    async fn serve_until_parked<S: Io>(
+        self: Arc<Self>,
+        io: S,
+        address: SocketAddr,
+        serves: Serves,
+    ) -> Option<Box<agent::Connection<S>>> {
         let mut session = Box::pin(self.let_in(io, address, serves)).await;
         if let Ok(Session::Http(stream, address)) = session {
-            let Some(upgraded) = Box::pin(self.serve_http(*stream, address, serves)).await else { return };
+            let upgraded = Box::pin(self.serve_http(*stream, address, serves)).await?;
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
         match session {
-            Ok(Session::Agent(connection)) => connection.run().await,
-            Ok(Session::Operator(connection)) => Box::pin(connection.run()).await,
+            Ok(Session::Agent(connection)) => return Some(connection),
+            Ok(Session::Operator(connection)) => connection.run().await,
             Ok(Session::TurnedAway(io, Some(place))) => {
-                Box::pin(gate::linger(io, place, self.draining.subscribe())).await;
+                gate::linger(io, place, self.draining.subscribe()).await;
             }
-            Ok(Session::TurnedAway(_, None)) => {}
-            // Nothing is upgraded to HTTP.
-            Ok(Session::Http(..)) => {}
+            // There is no place to wait in; and nothing is upgraded to HTTP.
+            Ok(Session::TurnedAway(_, None) | Session::Http(..)) => {}
             Err(refused) => {
                 self.metrics().refusals.of(refused).inc();
             }
         }
+        None
     }
 
     /// Serves HTTP, until the connection ends or is upgraded.

@@ -16,5 +16,5 @@ fn the_task_of_a_connection_is_small() {
         size_of::<F>()
     }
     let size = size(|door, io, address| door.serve(io, address));
-    assert!(size <= 384, "{size} bytes");
+    assert!(size <= 320, "{size} bytes");
 }

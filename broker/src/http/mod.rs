@@ -21,8 +21,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode};
 use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{delete, get, patch, post};
@@ -108,7 +108,8 @@ impl Http {
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.oneshot(request.map(Body::new)).await;
                 if let Ok(response) = &response {
-                    upgraded.store(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+                    upgraded
+                        .fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
                     self.metrics.http_requests.of(StatusClass::of(response.status())).inc();
                     let status = response.status().as_u16();
                     tracing::debug!(%peer, %method, path, status, "request");

@@ -5,7 +5,8 @@
 
 use axum::body::Body;
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -21,7 +22,10 @@ const MQTT: HeaderValue = HeaderValue::from_static("mqtt");
 /// Promises a WebSocket, or says what is missing.
 pub(super) async fn upgrade(headers: HeaderMap) -> Result<Response, Refusal> {
     if !names(&headers, &UPGRADE, "websocket") || !names(&headers, &CONNECTION, "upgrade") {
-        return Err(Refusal::new(Kind::UpgradeRequired, "MQTT is spoken here in a WebSocket (RFC 6455) alone"));
+        return Err(Refusal::new(
+            Kind::UpgradeRequired,
+            "MQTT is spoken here in a WebSocket (RFC 6455) alone",
+        ));
     }
     if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
         return Err(Refusal::new(Kind::UpgradeRequired, "Sec-WebSocket-Version must be 13"));

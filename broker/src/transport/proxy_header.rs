@@ -55,8 +55,12 @@ pub fn read(bytes: &[u8]) -> ProxyHeader {
         HeaderResult::V2(Ok(header)) if header.len() <= HEADER_MAX => {
             let source = match (header.command, &header.addresses) {
                 (v2::Command::Local, _) | (v2::Command::Proxy, v2::Addresses::Unspecified) => None,
-                (v2::Command::Proxy, v2::Addresses::IPv4(of)) => Some((of.source_address, of.source_port).into()),
-                (v2::Command::Proxy, v2::Addresses::IPv6(of)) => Some((of.source_address, of.source_port).into()),
+                (v2::Command::Proxy, v2::Addresses::IPv4(of)) => {
+                    Some((of.source_address, of.source_port).into())
+                }
+                (v2::Command::Proxy, v2::Addresses::IPv6(of)) => {
+                    Some((of.source_address, of.source_port).into())
+                }
                 // Nobody is far away on such a socket.
                 (v2::Command::Proxy, v2::Addresses::Unix(_)) => return ProxyHeader::Bad,
             };

@@ -126,7 +126,8 @@ impl WebSocket {
         let more = bytes.len().min(HEAD_MAX - had);
         self.head[had..had + more].copy_from_slice(&bytes[..more]);
         let mut cursor = Cursor::new(&self.head[..had + more]);
-        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| WebSocketError::Protocol("a reserved opcode"))?;
+        let parsed =
+            FrameHeader::parse(&mut cursor).map_err(|_| WebSocketError::Protocol("a reserved opcode"))?;
         let Some((header, len)) = parsed else {
             self.head_len = (had + more) as u8;
             *bytes = &bytes[more..];
@@ -154,7 +155,9 @@ impl WebSocket {
         }
         match header.opcode {
             OpCode::Control(_) if !header.is_final => return protocol("a control frame in fragments"),
-            OpCode::Control(_) if len > CONTROL_MAX as u64 => return protocol("a control frame that is too long"),
+            OpCode::Control(_) if len > CONTROL_MAX as u64 => {
+                return protocol("a control frame that is too long");
+            }
             OpCode::Control(_) => {}
             OpCode::Data(Data::Continue) if !self.in_message => {
                 return protocol("a continuation of nothing");
@@ -231,10 +234,9 @@ mod tests {
 
     /// A frame of a client.
     fn frame(opcode: OpCode, is_final: bool, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Frame::message(payload.to_vec(), opcode, is_final);
-        frame.header_mut().mask = Some(MASK);
+        let header = FrameHeader { is_final, opcode, mask: Some(MASK), ..FrameHeader::default() };
         let mut bytes = Vec::new();
-        frame.format(&mut bytes).unwrap();
+        Frame::from_payload(header, payload.to_vec().into()).format(&mut bytes).unwrap();
         bytes
     }
 
@@ -260,7 +262,8 @@ mod tests {
         // RFC 6455 §1.3.
         let accept = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        for bad in [&b""[..], b"dGhlIHNhbXBsZSBub25jZQ=", b"dGhlIHNhbXBsZSBub25jZSE=", b"dGhlIHNhbXBsZSBub25jZQ!!"]
+        for bad in
+            [&b""[..], b"dGhlIHNhbXBsZSBub25jZQ=", b"dGhlIHNhbXBsZSBub25jZSE=", b"dGhlIHNhbXBsZSBub25jZQ!!"]
         {
             assert_eq!(accept_key(bad), None);
         }

@@ -14,7 +14,7 @@ async fn an_agent_is_woken_through_a_websocket_however_its_packets_are_cut() -> 
     let broker = InProcessBroker::start(Injected::default()).await?;
     let made = broker.import(&["pc-1"]).await?;
     let publisher = broker.publisher().await?;
-    for (version, message) in [(Version::V5, 1), (Version::V311, 3), (Version::V5, 4096)] {
+    for (version, message) in [(Version::V5, 1), (Version::V4, 3), (Version::V5, 4096)] {
         let mut agent = Client::dial_websocket(broker.address()?, &broker.ca_path(), message).await?;
         agent.enter(&Login::new(version, "pc-1", made[0].1.expose())).await?;
         agent.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
@@ -51,7 +51,8 @@ async fn a_request_that_is_no_upgrade_is_told_what_is_missing() -> Result<()> {
         ("Sec-WebSocket-Protocol", "chat, mqtt"),
         ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
-    let mut cases: Vec<(Option<usize>, &str)> = (0..whole.len()).map(|left_out| (Some(left_out), "")).collect();
+    let mut cases: Vec<(Option<usize>, &str)> =
+        (0..whole.len()).map(|left_out| (Some(left_out), "")).collect();
     cases.push((None, "HTTP/1.1 101 "));
     for (left_out, expected) in cases {
         let expected = match left_out {
