@@ -84,7 +84,7 @@ impl Service {
             store,
             clock,
             advertise: Advertise { endpoints, ca },
-            limits: limits(&config, max_connections),
+            limits: limits(config, max_connections),
             wol: config.wol.clone(),
             metrics,
         })
