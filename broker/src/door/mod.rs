@@ -242,7 +242,8 @@ impl Door {
                 Serves::Clients => opening::passed_on(&door, &mut io, address, deadline).await?,
                 Serves::Admin => (address, Vec::new()),
             };
-            Ok((opening::open(&door, io, behind, address, serves, deadline).await?, address))
+            let opened = opening::open(&door, io, behind, address, serves, deadline).await?;
+            Ok::<_, opening::OpenError>((opened, address))
         };
         match opened.await {
             Ok((opening::Opened::Mqtt(wire, deadline), address)) => {
@@ -254,7 +255,6 @@ impl Door {
                 Ok(Session::TurnedAway(io, place))
             }
             Err(error) => {
-                let error: opening::OpenError = error;
                 tracing::debug!(%address, %error, "a connection ended before it said anything");
                 Err(error.counts_as())
             }

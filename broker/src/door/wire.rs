@@ -26,9 +26,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How much is still read, and thrown away, after our last words.
 const FAREWELL_READ_MAX: usize = 256 * 1024;
 
-/// What the closing frame of a WebSocket says when all is well (RFC 6455 §7.4.1).
-const WEBSOCKET_NORMAL: u16 = 1000;
-
 /// What a connection runs over.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Lets the system probe a peer that was silent for `idle`, where it can.
@@ -181,12 +178,15 @@ impl<S: Io> Wire<S> {
             if scratch.plain.is_empty() {
                 return Ok(());
             }
-            let Some(websocket) = &self.websocket else {
-                return Ok(self.tls.seal(&scratch.plain, &mut self.unsent)?);
-            };
+            let Some(websocket) = &self.websocket else { return Ok(self.seal(&scratch.plain)?) };
             websocket.wrap(&scratch.plain, &mut scratch.output);
-            Ok(self.tls.seal(&scratch.output, &mut self.unsent)?)
+            Ok(self.seal(&scratch.output)?)
         })
+    }
+
+    /// Seals bytes, if there are any; they are written with the next step.
+    fn seal(&mut self, bytes: &[u8]) -> Result<(), TlsError> {
+        if bytes.is_empty() { Ok(()) } else { self.tls.seal(bytes, &mut self.unsent) }
     }
 
     /// Waits until something happens: mail, bytes (only if `read`), or the end.
@@ -275,9 +275,7 @@ impl<S: Io> Wire<S> {
         };
         let mut answers = Vec::new();
         let fed = websocket.feed(plain, &mut self.unread, &mut answers);
-        if !answers.is_empty() {
-            self.tls.seal(&answers, &mut self.unsent)?;
-        }
+        self.seal(&answers)?;
         Ok(fed?)
     }
 
@@ -303,8 +301,8 @@ impl<S: Io> Wire<S> {
     fn close_websocket(&mut self) -> Result<(), TlsError> {
         let Some(websocket) = &mut self.websocket else { return Ok(()) };
         let mut frame = Vec::new();
-        websocket.close(WEBSOCKET_NORMAL, &mut frame);
-        if frame.is_empty() { Ok(()) } else { self.tls.seal(&frame, &mut self.unsent) }
+        websocket.close(&mut frame);
+        self.seal(&frame)
     }
 
     async fn close(&mut self) -> io::Result<()> {

@@ -43,7 +43,7 @@ pub enum WebSocketError {
 
 impl WebSocketError {
     /// Returns what the closing frame says.
-    pub fn close_code(self) -> u16 {
+    fn close_code(self) -> u16 {
         match self {
             Self::Protocol(_) => CloseCode::Protocol.into(),
             Self::Text => CloseCode::Unsupported.into(),
@@ -94,7 +94,7 @@ impl WebSocket {
                 None => self.feed_head(&mut bytes, answers),
             };
             if let Err(error) = fed {
-                self.close(error.close_code(), answers);
+                self.close_with(error.close_code(), answers);
                 return Err(error);
             }
         }
@@ -108,8 +108,12 @@ impl WebSocket {
         }
     }
 
-    /// Writes the closing frame, the first time.
-    pub fn close(&mut self, code: u16, out: &mut Vec<u8>) {
+    /// Writes the closing frame that says that all is well, unless one was written before.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        self.close_with(CloseCode::Normal.into(), out);
+    }
+
+    fn close_with(&mut self, code: u16, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.closed, true) {
             write(OpCode::Control(Control::Close), &code.to_be_bytes(), out);
         }
@@ -207,7 +211,7 @@ impl WebSocket {
                 // The same code back (RFC 6455 §5.5.1), as far as there is one that may be sent.
                 let code = control.first_chunk().map(|code| u16::from_be_bytes(*code));
                 let code = code.filter(|code| CloseCode::from(*code).is_allowed());
-                self.close(code.unwrap_or(CloseCode::Normal.into()), answers);
+                self.close_with(code.unwrap_or(CloseCode::Normal.into()), answers);
             }
             Some(OpCode::Control(Control::Pong | Control::Reserved(_)) | OpCode::Data(_)) | None => {}
         }
@@ -304,8 +308,8 @@ mod tests {
             assert_eq!((payload, &*answers, ended), (Vec::new(), answered, Ok(())));
         }
         let (mut socket, mut out) = (WebSocket::default(), Vec::new());
-        socket.close(1000, &mut out);
-        socket.close(1000, &mut out);
+        socket.close(&mut out);
+        socket.close(&mut out);
         socket.wrap(b"late", &mut out);
         assert_eq!(out, [0x88, 2, 0x03, 0xe8]);
     }

@@ -2,17 +2,13 @@
 
 use anyhow::Result;
 
-use super::{Crowd, Finding};
-use crate::figures::report::Goal;
+use super::{Crowd, Finding, compare_memory};
 use crate::fleet::found::Found;
 use crate::fleet::progress;
 use crate::fleet::sample::Sample;
-use crate::fleet::target::Kind;
 
 /// How often.
 const TIMES: usize = 5;
-/// Memory afterwards in proportion to before.
-const GOAL: f64 = 1.1;
 
 pub(super) async fn run(crowd: &mut Crowd<'_>, finding: &mut Finding) -> Result<()> {
     let (kind, name) = (crowd.kind(), crowd.kind().name());
@@ -26,12 +22,7 @@ pub(super) async fn run(crowd: &mut Crowd<'_>, finding: &mut Finding) -> Result<
     let report = &mut finding.found.report;
     report.add(format!("{name}: resident before"), before.memory.resident as f64 / 1e6, "MB");
     report.add(format!("{name}: resident after"), after.memory.resident as f64 / 1e6, "MB");
-    let ratio = after.memory.resident as f64 / before.memory.resident as f64;
-    let what = format!("{name}: resident, after / before");
-    match kind {
-        Kind::Wakemqd => report.add_with_goal(what, ratio, "", Goal::AtMost(GOAL)),
-        Kind::Bare | Kind::Mosquitto | Kind::Rumqttd => report.add(what, ratio, ""),
-    }
+    compare_memory(report, kind, &before, &after);
     report.add(format!("{name}: until all were back, the slowest time"), slowest, "s");
     Ok(())
 }

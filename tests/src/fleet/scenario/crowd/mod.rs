@@ -9,12 +9,16 @@ mod wake;
 use anyhow::{Context as _, Result};
 
 use super::{Scenario, With, begin, end};
+use crate::figures::report::{Goal, Report};
 use crate::fleet::crew::Crew;
 use crate::fleet::found::{ByTarget, Found};
 use crate::fleet::ground::Ground;
 use crate::fleet::progress;
+use crate::fleet::sample::Sample;
 use crate::fleet::target::{Kind, Target};
 
+/// Memory after something in proportion to before.
+const GOAL_MEMORY: f64 = 1.1;
 /// To what agents of other servers than WakeMQ subscribe too, for a command to all of them.
 const TOPIC_OF_ALL: &str = "fleet/all";
 
@@ -143,5 +147,15 @@ impl Crowd<'_> {
             Act::Wake => wake::run(self, finding).await,
             Act::Group => group::run(self, finding).await,
         }
+    }
+}
+
+/// Tells how much memory there is after something against before, for which wakemqd has a goal.
+fn compare_memory(report: &mut Report, kind: Kind, before: &Sample, after: &Sample) {
+    let ratio = after.memory.resident as f64 / before.memory.resident as f64;
+    let what = format!("{}: resident, after / before", kind.name());
+    match kind {
+        Kind::Wakemqd => report.add_with_goal(what, ratio, "", Goal::AtMost(GOAL_MEMORY)),
+        Kind::Bare | Kind::Mosquitto | Kind::Rumqttd => report.add(what, ratio, ""),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::publisher::Publisher;
-use super::{Crowd, Finding};
+use super::{Crowd, Finding, compare_memory};
 use crate::figures::report::Goal;
 use crate::figures::times::Times;
 use crate::fleet::clock::Moment;
@@ -25,8 +25,6 @@ use health::Health;
 const WAKE_EACH: Duration = Duration::from_millis(100);
 /// The time until all are back, in proportion to what nobody could be below.
 const GOAL_TIME: f64 = 1.5;
-/// Memory afterwards in proportion to before.
-const GOAL_MEMORY: f64 = 1.1;
 /// How many points the curve has.
 const POINTS: usize = 200;
 
@@ -61,12 +59,7 @@ pub(super) async fn run(crowd: &mut Crowd<'_>, finding: &mut Finding) -> Result<
     let cpu_us = after.cpu.as_secs_f64() * 1e6 / back.len() as f64;
     report.add(format!("{name}: CPU for each of them, the start included"), cpu_us, "us");
     report.add(format!("{name}: resident before"), before.memory.resident as f64 / 1e6, "MB");
-    let ratio = after.memory.resident as f64 / before.memory.resident as f64;
-    let what = format!("{name}: resident, after / before");
-    match kind {
-        Kind::Wakemqd => report.add_with_goal(what, ratio, "", Goal::AtMost(GOAL_MEMORY)),
-        Kind::Bare | Kind::Mosquitto | Kind::Rumqttd => report.add(what, ratio, ""),
-    }
+    compare_memory(report, kind, &before, &after);
     let point = |at: usize| (back[at], (at + 1) as f64);
     let mut points: Vec<_> = (0..back.len()).step_by((back.len() / POINTS).max(1)).map(point).collect();
     points.extend(back.len().checked_sub(1).map(point));
