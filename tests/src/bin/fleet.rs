@@ -18,7 +18,7 @@ use wakemq_tests::fleet::found::Found;
 use wakemq_tests::fleet::ground::Ground;
 use wakemq_tests::fleet::load::{self, Load};
 use wakemq_tests::fleet::outcome::Outcome;
-use wakemq_tests::fleet::scenario::{Scenario, Sitting};
+use wakemq_tests::fleet::scenario::{self, Scenario};
 use wakemq_tests::fleet::target::{Kind, build_rumqttd};
 use wakemq_tests::fleet::{DESCRIPTORS, bare, progress};
 
@@ -266,19 +266,15 @@ async fn run(
     rounds: Option<u32>,
     found: &mut Vec<(Scenario, Found)>,
 ) -> Result<()> {
-    for sitting in Sitting::ALL {
-        if !scenarios.iter().any(|scenario| sitting.has(*scenario)) {
-            continue;
-        }
+    for sitting in Scenario::sittings(scenarios) {
         let rounds_of = |scenario: &Scenario| rounds.unwrap_or(scenario.rounds());
-        let most = scenarios.iter().filter(|scenario| sitting.has(**scenario)).map(rounds_of).max();
-        let most = most.unwrap_or_default();
+        let most = sitting.iter().map(rounds_of).max().unwrap_or_default();
         let mut targets = present.to_vec();
         for round in 1..=most {
             progress("round", &format!("{round} of {most}"));
             let asked: Vec<Scenario> =
-                scenarios.iter().copied().filter(|scenario| rounds_of(scenario) >= round).collect();
-            for (scenario, one) in sitting.round(ground, &targets, &asked).await? {
+                sitting.iter().copied().filter(|scenario| rounds_of(scenario) >= round).collect();
+            for (scenario, one) in scenario::round(ground, &targets, &asked).await? {
                 match found.iter_mut().find(|(known, _)| *known == scenario) {
                     Some((_, all)) => all.merge(one),
                     None => found.push((scenario, one)),

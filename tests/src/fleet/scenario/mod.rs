@@ -139,99 +139,45 @@ impl Scenario {
         }
     }
 
-    /// Returns with which others it takes place on the same agents.
-    fn sitting(self) -> Sitting {
+    /// Tells whether it takes place with all agents connected, on the same ones as the others of which that is true.
+    fn is_of_crowd(&self) -> bool {
         match self {
-            Self::Park => Sitting::Park,
-            Self::Admit => Sitting::Admit,
-            Self::Storm | Self::Flap | Self::Wake | Self::Group => Sitting::Crowd,
-            Self::Silent => Sitting::Silent,
-            Self::Churn => Sitting::Churn,
-            Self::Idle => Sitting::Idle,
-            Self::Million => Sitting::Million,
-            Self::Enrolled => Sitting::Enrolled,
-            Self::Flush => Sitting::Flush,
-            Self::Daemon => Sitting::Daemon,
+            Self::Storm | Self::Flap | Self::Wake | Self::Group => true,
+            Self::Park | Self::Admit | Self::Silent | Self::Churn | Self::Idle => false,
+            Self::Million | Self::Enrolled | Self::Flush | Self::Daemon => false,
         }
+    }
+
+    /// Splits scenarios, which are in their order, into those that take place together.
+    pub fn sittings(asked: &[Self]) -> impl Iterator<Item = &[Self]> {
+        asked.chunk_by(|one, next| one.is_of_crowd() && next.is_of_crowd())
     }
 }
 
-/// What takes place on the same agents, or alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sitting {
-    /// [`Scenario::Park`]
-    Park,
-    /// [`Scenario::Admit`]
-    Admit,
-    /// Those with all agents connected.
-    Crowd,
-    /// [`Scenario::Silent`]
-    Silent,
-    /// [`Scenario::Churn`]
-    Churn,
-    /// [`Scenario::Idle`]
-    Idle,
-    /// [`Scenario::Million`]
-    Million,
-    /// [`Scenario::Enrolled`]
-    Enrolled,
-    /// [`Scenario::Flush`]
-    Flush,
-    /// [`Scenario::Daemon`]
-    Daemon,
-}
-
-impl Sitting {
-    /// All of them, in the order in which they are run.
-    pub const ALL: [Self; 10] = [
-        Self::Park,
-        Self::Admit,
-        Self::Crowd,
-        Self::Silent,
-        Self::Churn,
-        Self::Idle,
-        Self::Million,
-        Self::Enrolled,
-        Self::Flush,
-        Self::Daemon,
-    ];
-
-    /// Measures one round of those of its scenarios that are asked for.
-    pub async fn round(
-        self,
-        ground: &Ground,
-        targets: &[Kind],
-        asked: &[Scenario],
-    ) -> Result<Vec<(Scenario, Found)>> {
-        let mut targets = targets.to_vec();
-        targets.retain(|kind| {
-            asked.iter().any(|scenario| self.has(*scenario) && scenario.targets().contains(kind))
-        });
-        if targets.is_empty() {
-            return Ok(Vec::new());
+/// Measures one round of scenarios that take place together.
+pub async fn round(
+    ground: &Ground,
+    targets: &[Kind],
+    sitting: &[Scenario],
+) -> Result<Vec<(Scenario, Found)>> {
+    let mut targets = targets.to_vec();
+    targets.retain(|kind| sitting.iter().any(|scenario| scenario.targets().contains(kind)));
+    let Some(&scenario) = sitting.first().filter(|_| !targets.is_empty()) else { return Ok(Vec::new()) };
+    let found = match scenario {
+        Scenario::Park => park::round(ground, &targets).await,
+        Scenario::Admit => admit::round(ground, &targets).await,
+        Scenario::Storm | Scenario::Flap | Scenario::Wake | Scenario::Group => {
+            return crowd::round(ground, &targets, sitting).await;
         }
-        let (scenario, found) = match self {
-            Self::Park => (Scenario::Park, park::round(ground, &targets).await),
-            Self::Admit => (Scenario::Admit, admit::round(ground, &targets).await),
-            Self::Crowd => return crowd::round(ground, &targets, asked).await,
-            Self::Silent => (Scenario::Silent, silent::round(ground, &targets).await),
-            Self::Churn => (Scenario::Churn, churn::round(ground, &targets).await),
-            Self::Idle => (Scenario::Idle, idle::round(ground, &targets).await),
-            Self::Million => (Scenario::Million, million::round(ground).await),
-            Self::Enrolled => (Scenario::Enrolled, enrolled::round(ground).await),
-            Self::Flush => (Scenario::Flush, flush::measure(&ground.setting).await.map(Found::from)),
-            Self::Daemon => {
-                let found = daemon::measure(&ground.setting, &ground.shipped).await;
-                (Scenario::Daemon, found.map(Found::from))
-            }
-        };
-        Ok(vec![(scenario, found.context(scenario.name())?)])
-    }
-
-    /// Tells whether a scenario takes place in it.
-    pub fn has(self, scenario: Scenario) -> bool {
-        scenario.sitting() == self
-    }
+        Scenario::Silent => silent::round(ground, &targets).await,
+        Scenario::Churn => churn::round(ground, &targets).await,
+        Scenario::Idle => idle::round(ground, &targets).await,
+        Scenario::Million => million::round(ground).await,
+        Scenario::Enrolled => enrolled::round(ground).await,
+        Scenario::Flush => flush::measure(&ground.setting).await.map(Found::from),
+        Scenario::Daemon => daemon::measure(&ground.setting, &ground.shipped).await.map(Found::from),
+    };
+    Ok(vec![(scenario, found.context(scenario.name())?)])
 }
 
 /// Starts a target, and a crew that has no process yet.
