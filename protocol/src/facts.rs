@@ -3,9 +3,9 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::MacAddr;
 use crate::json::Brief;
 use crate::limits::FACTS_MAX;
+use crate::{MacAddr, Reach};
 
 /// What an agent tells of itself at each connection, in at most 8 KiB of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub struct Facts {
     /// It sends Wake-on-LAN packets for its neighbours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub relay: bool,
+    /// By which way it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
 }
 
 /// A physical network interface.

@@ -44,3 +44,9 @@ pub const DETAIL_MAX: usize = 4096;
 pub const RETURN_DEFAULT_SECS: u32 = 60;
 /// Shortest and longest wait, in seconds, of an agent that was taken over.
 pub const TAKEOVER_WAIT_SECS: (u32, u32) = (30, 90);
+/// Shortest and longest heartbeat of a long poll, in seconds; a broker may allow less.
+pub const POLL_HEARTBEAT_SECS: (u32, u32) = (60, 3_540);
+/// How long a command that was the answer to a poll is withheld from further polls, in seconds.
+pub const POLL_WITHHELD_SECS: u32 = 60;
+/// How long after an answer a poller counts as connected, in seconds.
+pub const POLL_GRACE_SECS: u32 = 30;

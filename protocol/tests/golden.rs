@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use wakemq_protocol::http::{
     AgentPage, AgentView, AuditEntry, AuditPage, CommandRequest, CommandView, EnrolAnswer, EnrolRequest,
     GroupPage, GroupRename, GroupRequest, GroupView, ImportLine, ImportResult, MoveRequest, OperatorAnswer,
-    OperatorChange, OperatorPage, OperatorRequest, OperatorView, PowerView, Problem, Profile, TokenAnswer,
-    TokenPage, TokenRequest, TokenView, WaitingPage, WolAnswer, WolRequest,
+    OperatorChange, OperatorPage, OperatorRequest, OperatorView, PollAnswer, PollRequest, PowerView, Problem,
+    Profile, TokenAnswer, TokenPage, TokenRequest, TokenView, WaitingPage, WolAnswer, WolRequest,
 };
 use wakemq_protocol::{
     Command, CommandState, Event, EventBody, EventKind, Facts, GroupPath, Kind, News, Outcome, PowerStep,
@@ -86,6 +86,8 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("receipt/refused.json", receipt),
     ("facts/minimal.json", facts),
     ("facts/full.json", facts),
+    ("facts/reach.json", facts),
+    ("facts/reach-proxied.json", facts),
     ("update/queued.json", json::<Update>),
     ("update/sent.json", json::<Update>),
     ("update/acknowledged.json", json::<Update>),
@@ -197,6 +199,14 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("http/wol-request-broker.json", json::<WolRequest>),
     ("http/wol-answer-via.json", json::<WolAnswer>),
     ("http/wol-answer-broker.json", json::<WolAnswer>),
+    ("http/poll-request.json", json::<PollRequest>),
+    ("http/poll-request-acknowledging.json", json::<PollRequest>),
+    ("http/poll-request-trial.json", json::<PollRequest>),
+    ("http/poll-answer-commands.json", json::<PollAnswer>),
+    ("http/poll-answer-idle.json", json::<PollAnswer>),
+    ("http/poll-answer-superseded.json", json::<PollAnswer>),
+    ("http/poll-answer-retry.json", json::<PollAnswer>),
+    ("http/poll-answer-out-of-range.json", json::<PollAnswer>),
     ("profile/full.toml", profile),
     ("profile/system-roots.toml", profile),
 ];

@@ -124,6 +124,7 @@ fn facts() -> impl Strategy<Value = Facts> {
             version,
             interfaces: Vec::new(),
             relay: false,
+            reach: None,
         },
     )
 }

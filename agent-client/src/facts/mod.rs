@@ -160,6 +160,7 @@ impl Source {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             interfaces: self.adapters.iter().map(|adapter| adapter.interface.clone()).collect(),
             relay: self.relays(),
+            reach: None,
         };
         apply(&self.declared, &mut facts);
         fit(&mut facts);

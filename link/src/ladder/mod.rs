@@ -27,7 +27,8 @@ mod ways;
 
 pub use climber::Climber;
 pub use exchange::{ClimberAction, Failure, Lost, Moment, Refusal};
-pub use ways::{ProxyUse, Transport, Way, WayId, Ways};
+pub use wakemq_protocol::Transport;
+pub use ways::{ProxyUse, Way, WayId, Ways};
 
 #[cfg(test)]
 mod tests;

@@ -2,38 +2,9 @@
 
 use std::fmt;
 
+use wakemq_protocol::Transport;
+
 use crate::{Ladder, Rung};
-
-/// How agent and broker speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// MQTT over TLS.
-    Mqtt,
-    /// MQTT in a WebSocket over HTTPS.
-    WebSocket,
-    /// Long poll over HTTPS.
-    Poll,
-}
-
-impl Transport {
-    /// Every transport, the best first.
-    pub const ALL: [Self; 3] = [Self::Mqtt, Self::WebSocket, Self::Poll];
-
-    /// Returns its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mqtt => "mqtt",
-            Self::WebSocket => "websocket",
-            Self::Poll => "poll",
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Whether ways go through a proxy, and in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

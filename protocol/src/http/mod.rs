@@ -6,6 +6,7 @@ mod commands;
 mod enrol;
 mod groups;
 mod operators;
+mod poll;
 mod power;
 mod tokens;
 
@@ -19,6 +20,7 @@ pub use commands::{CommandRequest, CommandView, WaitingAgent, WaitingPage};
 pub use enrol::{EnrolAnswer, EnrolRequest};
 pub use groups::{GroupPage, GroupRename, GroupRequest, GroupView};
 pub use operators::{OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, OperatorView};
+pub use poll::{PollAnswer, PollRequest};
 pub use power::{PowerView, WolAnswer, WolRequest};
 pub use tokens::{TokenAnswer, TokenPage, TokenRequest, TokenView};
 
