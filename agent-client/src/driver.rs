@@ -312,6 +312,7 @@ impl Driver {
                         continue;
                     }
                 }
+                Some(Ok(Event::Idle | Event::Alive)) => continue,
                 Some(Ok(Event::Subscribed { codes, reason })) => {
                     if codes[..] == [ReasonCode::GRANTED_QOS_1] {
                         let Way { address, proxy } = &way;

@@ -252,10 +252,45 @@ async fn a_quiet_session_pings_and_ends_when_nobody_answers() {
         }
         server
     };
-    let (_server, ended) = tokio::join!(serving, session.next_event());
-    assert!(matches!(ended, Err(SessionError::PingTimeout)), "{ended:?}");
+    let (_server, ended) = tokio::join!(serving, async {
+        assert_eq!(session.next_event().await.unwrap(), Event::Idle);
+        session.next_event().await
+    });
+    assert!(matches!(ended, Err(SessionError::Silent(quiet)) if quiet.as_secs() == 90), "{ended:?}");
     assert_eq!(begin.elapsed().as_secs(), 200);
     assert!(session.next_event().await.is_err(), "what is over stays over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_is_a_ping_at_once_and_tells_nothing_of_the_interval() {
+    let (mut session, mut server) =
+        session(ConnAckProperties { server_keep_alive: Some(100), ..properties() }).await;
+    let begin = Instant::now();
+    session.check().unwrap();
+    session.check().unwrap();
+    let serving = async {
+        assert_eq!(server.receive().await, Some(Packet::PingReq(PingReq)));
+        server.send(Packet::PingResp(PingResp)).await;
+        server
+    };
+    let (mut server, event) = tokio::join!(serving, session.next_event());
+    assert_eq!((event.unwrap(), begin.elapsed()), (Event::Alive, Duration::ZERO));
+    // The interval begins anew; and the answer to one that had another word within it tells nothing.
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    session.publish(message(0)).unwrap();
+    let serving = async {
+        assert!(matches!(server.receive().await, Some(Packet::Publish(_))));
+        assert_eq!(server.receive().await, Some(Packet::PingReq(PingReq)));
+        assert_eq!(begin.elapsed().as_secs(), 90);
+        server.send(Packet::PingResp(PingResp)).await;
+        assert_eq!(server.receive().await, Some(Packet::PingReq(PingReq)));
+        server.send(Packet::PingResp(PingResp)).await;
+    };
+    let ((), event) = tokio::join!(serving, session.next_event());
+    assert_eq!((event.unwrap(), begin.elapsed().as_secs()), (Event::Idle, 180));
+    session.check().unwrap();
+    let ended = session.next_event().await;
+    assert!(matches!(ended, Err(SessionError::PingTimeout)), "{ended:?}");
 }
 
 #[tokio::test(start_paused = true)]

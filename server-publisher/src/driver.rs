@@ -82,7 +82,7 @@ impl Driver {
                             return Served::Lost(error.to_string());
                         }
                     }
-                    Ok(Event::Subscribed { .. }) => {}
+                    Ok(Event::Subscribed { .. } | Event::Idle | Event::Alive) => {}
                     Ok(Event::ServerDisconnect { code, reason, .. }) => {
                         let words = reason.unwrap_or_else(|| code.to_string());
                         return Served::Lost(format!("the broker ended the connection: {words}"));

@@ -89,7 +89,7 @@ async fn subscribed(
             }
             Event::Publish(message) => early.push(message),
             // Nothing was published on this connection.
-            Event::Published { .. } => {}
+            Event::Published { .. } | Event::Idle | Event::Alive => {}
             Event::ServerDisconnect { .. } => return Err(SessionError::Closed.into()),
         }
     }

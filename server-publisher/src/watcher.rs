@@ -140,7 +140,12 @@ impl Watcher {
     fn handle(&mut self, event: Result<SessionEvent, SessionError>) -> Result<(), String> {
         match event {
             Ok(SessionEvent::Publish(message)) => self.take(&message).map_err(|error| error.to_string()),
-            Ok(SessionEvent::Subscribed { .. } | SessionEvent::Published { .. }) => Ok(()),
+            Ok(
+                SessionEvent::Subscribed { .. }
+                | SessionEvent::Published { .. }
+                | SessionEvent::Idle
+                | SessionEvent::Alive,
+            ) => Ok(()),
             Ok(SessionEvent::ServerDisconnect { code, reason, .. }) => {
                 let words = reason.unwrap_or_else(|| code.to_string());
                 Err(format!("the broker ended the connection: {words}"))

@@ -1,5 +1,7 @@
 //! What a session tells its owner, and what it is given.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
 
@@ -65,6 +67,10 @@ pub enum Event {
         /// The server's words.
         reason: Option<String>,
     },
+    /// It was quiet in both directions for the whole interval, and the server answered then.
+    Idle,
+    /// A check was answered.
+    Alive,
     /// The server ended the session; nothing comes after it.
     ServerDisconnect {
         /// Why.
@@ -88,6 +94,10 @@ pub enum SessionError {
     /// No answer to a ping.
     #[error("the broker no longer answers")]
     PingTimeout,
+    /// No answer after a whole interval in which nothing was said: the broker is gone, or a network has forgotten the
+    /// connection.
+    #[error("the broker no longer answers after {} quiet seconds", .0.as_secs())]
+    Silent(Duration),
     /// The server sent what MQTT 5 does not allow.
     #[error("the broker broke the protocol: {0}")]
     Protocol(String),

@@ -45,6 +45,8 @@ pub struct Session<S> {
     unacknowledged: u16,
     receive_maximum: u16,
     keep_alive: Option<KeepAlive>,
+    /// The owner wants to know whether the connection lives.
+    checking: bool,
     ended: bool,
 }
 
@@ -54,8 +56,20 @@ struct KeepAlive {
     limit: Duration,
     /// Armed at most once for each ping and each answer, never for other traffic.
     timer: Timer,
-    pinged: Option<Instant>,
+    pinged: Option<Ping>,
 }
+
+/// A ping without an answer.
+#[derive(Clone, Copy)]
+struct Ping {
+    at: Instant,
+    /// For how long nothing had been said in either direction, if that was the interval.
+    after_quiet: Option<Duration>,
+}
+
+/// So much of the interval has to be quiet in both directions, so that an answer tells that the network bears it: an
+/// exchange that ends a little after it began is one moment.
+const WHOLE: f64 = 0.9;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes over after CONNACK.
@@ -91,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             unacknowledged: 0,
             receive_maximum,
             keep_alive,
+            checking: false,
             ended: false,
         })
     }
@@ -151,6 +166,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         packet.map_err(protocol)?.map_or(Ok(()), |packet| self.wire.send(&packet))
     }
 
+    /// Finds out whether the connection lives: the answer is an [`Event::Alive`], or an [`Event::Idle`].
+    pub fn check(&mut self) -> Result<(), SessionError> {
+        let pinged = self.keep_alive.as_ref().is_some_and(|keep_alive| keep_alive.pinged.is_some());
+        if !std::mem::replace(&mut self.checking, true) && !pinged {
+            self.ping(None)?;
+        }
+        Ok(())
+    }
+
     /// Waits for what happens next, writing and pinging meanwhile. May be dropped and called again.
     pub async fn next_event(&mut self) -> Result<Event, SessionError> {
         if self.ended {
@@ -164,7 +188,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.complain().await;
             }
             Err(_) | Ok(Event::ServerDisconnect { .. }) => self.ended = true,
-            Ok(Event::Publish(_) | Event::Published { .. } | Event::Subscribed { .. }) => {}
+            Ok(
+                Event::Publish(_)
+                | Event::Published { .. }
+                | Event::Subscribed { .. }
+                | Event::Idle
+                | Event::Alive,
+            ) => {}
         }
         result
     }
@@ -207,25 +237,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let now = self.wire.time.now();
             let quiet_since = self.wire.last_sent.min(self.wire.last_received);
             let due = match keep_alive.pinged {
-                Some(at) if now >= at + keep_alive.limit => {
-                    return Poll::Ready(Err(SessionError::PingTimeout));
+                Some(ping) if now >= ping.at + keep_alive.limit => {
+                    return Poll::Ready(Err(match ping.after_quiet {
+                        Some(quiet) => SessionError::Silent(quiet),
+                        None => SessionError::PingTimeout,
+                    }));
                 }
-                Some(at) => at + keep_alive.limit,
+                Some(ping) => ping.at + keep_alive.limit,
                 None => quiet_since + keep_alive.interval,
             };
             if due > now {
                 keep_alive.timer.arm(due)?;
                 continue;
             }
-            let packet = self.state.handle_outgoing_packet(Request::PingReq);
-            self.state.events.clear();
-            if let Some(packet) = packet.map_err(protocol)? {
-                self.wire.send(&packet)?;
-            }
-            keep_alive.pinged = Some(now);
-            keep_alive.timer.arm(now + keep_alive.limit)?;
+            let quiet = now - self.wire.last_sent.max(self.wire.last_received);
+            let is_whole = quiet >= keep_alive.interval.mul_f64(WHOLE);
+            self.ping(is_whole.then_some(quiet))?;
             return Poll::Ready(Ok(()));
         }
+    }
+
+    fn ping(&mut self, after_quiet: Option<Duration>) -> Result<(), SessionError> {
+        let packet = self.state.handle_outgoing_packet(Request::PingReq);
+        self.state.events.clear();
+        if let Some(packet) = packet.map_err(protocol)? {
+            self.wire.send(&packet)?;
+        }
+        if let Some(keep_alive) = &mut self.keep_alive {
+            let at = self.wire.time.now();
+            keep_alive.pinged = Some(Ping { at, after_quiet });
+            keep_alive.timer.arm(at + keep_alive.limit)?;
+        }
+        Ok(())
     }
 
     /// Lets in only what a server may send to a client of QoS 1; the state trusts its input.
@@ -255,12 +298,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             packet @ Packet::PingResp(_) => {
                 self.tell_state(packet)?;
+                let mut is_idle = false;
                 if let Some(keep_alive) = &mut self.keep_alive {
-                    keep_alive.pinged = None;
+                    is_idle = keep_alive.pinged.take().is_some_and(|ping| ping.after_quiet.is_some());
                     let due = self.wire.last_sent.min(self.wire.last_received) + keep_alive.interval;
                     keep_alive.timer.arm(due)?;
                 }
-                Ok(None)
+                let was_checked = std::mem::take(&mut self.checking);
+                Ok(if is_idle { Some(Event::Idle) } else { was_checked.then_some(Event::Alive) })
             }
             Packet::Disconnect(packet) => {
                 let properties = packet.properties;
