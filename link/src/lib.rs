@@ -46,8 +46,10 @@ pub mod http;
 pub mod ladder;
 mod memory;
 pub mod mqtt;
+mod poll;
 mod proxy;
 mod race;
+mod session;
 #[cfg(test)]
 mod test_server;
 mod timer;
@@ -55,11 +57,16 @@ mod trust;
 mod tunnel;
 
 pub use backoff::Backoff;
-pub use dial::{AttemptError, DialError, Dialed, Dialer, RungError, TlsStream};
+pub use dial::{
+    AttemptError, DialError, Dialed, Dialer, Line, LineStream, TlsInfo, TlsStream, WayDialer, WayError,
+};
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings, Learned, SpareNews};
 pub use memory::{Memory, NetworkKey};
-pub use proxy::{ParseProxyError, ProxyUrl};
+pub use poll::PollSession;
+pub use proxy::{ParseProxyError, ProxySettings, ProxyUrl};
+pub use session::AnySession;
 pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};
-pub use tunnel::ProxyError;
+pub use tunnel::{ProxyError, Tunnel};
+pub use wakemq_protocol::Transport;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Endpoint, ParseEndpointError, Rung};
+use crate::ladder::{ProxyUse, Ways};
+use crate::{Endpoint, Ladder, ParseEndpointError, Rung};
 
 /// An HTTP proxy that lets CONNECT through without authentication: `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,6 +68,40 @@ impl FromStr for ProxyUrl {
 impl fmt::Display for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}", self.0)
+    }
+}
+
+/// Which proxy there is, and in which order ways through it and direct ones are tried.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxySettings {
+    url: Option<ProxyUrl>,
+    order: ProxyUse,
+}
+
+impl ProxySettings {
+    /// Says that there is no proxy.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Names a proxy, and its place among the ways.
+    pub fn new(url: ProxyUrl, order: ProxyUse) -> Self {
+        if order == ProxyUse::None { Self::none() } else { Self { url: Some(url), order } }
+    }
+
+    /// Returns the proxy.
+    pub fn url(&self) -> Option<&ProxyUrl> {
+        self.url.as_ref()
+    }
+
+    /// Lists the ways to a broker, the best first.
+    pub fn ways(&self, ladder: &Ladder) -> Ways {
+        Ways::new(ladder, self.order)
+    }
+
+    /// Returns whether ways go through the proxy, in the order in which they are tried.
+    pub(crate) fn order(&self) -> &'static [bool] {
+        self.order.order()
     }
 }
 

@@ -4,13 +4,16 @@
 //! too: what follows belongs to the tunnel, which stays a plain TCP stream.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::dial::{AttemptError, Listed, connect_tcp};
+use crate::ladder::Failure;
 use crate::race::{interleave, race};
 use crate::{ProxyUrl, Rung};
 
@@ -31,6 +34,70 @@ pub(crate) struct ProxyLimits {
 impl Default for ProxyLimits {
     fn default() -> Self {
         Self { connect: Duration::from_secs(5), answer: Duration::from_secs(10) }
+    }
+}
+
+/// What leads to the broker, below TLS.
+#[derive(Debug)]
+pub enum Tunnel {
+    /// TCP: to the broker itself, or through a proxy.
+    Tcp(TcpStream),
+}
+
+impl Tunnel {
+    /// Returns the TCP connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(stream) => stream,
+        }
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, room),
+        }
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -87,23 +154,20 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// Tells whether the proxy is itself the problem: for another host or port it would be the same.
-    pub(crate) fn is_the_proxys(&self) -> bool {
+    /// Tells how much of the ladder the error concerns.
+    pub(crate) fn failure(&self) -> Failure {
         match self {
+            // For another host or port it would be the same.
             Self::Resolve(_)
             | Self::NoAddress(_)
             | Self::Addresses(_)
             | Self::NotHttp(_)
             | Self::HeadTooLarge
-            | Self::AuthenticationRequired => true,
-            Self::Silent(_)
-            | Self::Closed
-            | Self::Io(_)
-            | Self::Forbidden
-            | Self::Refused { .. }
-            | Self::NotTls
-            | Self::Tls(_)
-            | Self::TlsTimeout(_) => false,
+            | Self::AuthenticationRequired => Failure::Proxy,
+            Self::Silent(_) | Self::Closed | Self::Io(_) | Self::Forbidden | Self::Refused { .. } => {
+                Failure::Door
+            }
+            Self::NotTls | Self::Tls(_) | Self::TlsTimeout(_) => Failure::Way,
         }
     }
 }
@@ -113,7 +177,7 @@ pub(crate) async fn open(
     proxy: &ProxyUrl,
     rung: &Rung,
     limits: ProxyLimits,
-) -> Result<(SocketAddr, TcpStream), ProxyError> {
+) -> Result<(SocketAddr, Tunnel), ProxyError> {
     let found = timeout(limits.connect, tokio::net::lookup_host((proxy.host(), proxy.port())))
         .await
         .map_err(|_| ProxyError::NoAddress("the name server does not answer"))?
@@ -126,7 +190,7 @@ pub(crate) async fn open(
         .await
         .map_err(ProxyError::Addresses)?;
     timeout(limits.answer, ask(&mut stream, rung)).await.map_err(|_| ProxyError::Silent(limits.answer))??;
-    Ok((address, stream))
+    Ok((address, Tunnel::Tcp(stream)))
 }
 
 async fn ask(stream: &mut TcpStream, rung: &Rung) -> Result<(), ProxyError> {

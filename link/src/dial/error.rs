@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::ladder::Failure;
 use crate::tunnel::ProxyError;
 use crate::{ProxyUrl, Rung};
 
@@ -11,12 +12,12 @@ use crate::{ProxyUrl, Rung};
 #[derive(Debug, thiserror::Error)]
 pub struct DialError {
     /// What became of each rung, in order.
-    pub rungs: Vec<(Rung, RungError)>,
+    pub rungs: Vec<(Rung, WayError)>,
 }
 
-/// Says why one rung led to no connection.
+/// Says why one way led to no connection.
 #[derive(Debug, thiserror::Error)]
-pub enum RungError {
+pub enum WayError {
     /// The host is neither a name nor an address.
     #[error("not a valid host name")]
     Name,
@@ -29,6 +30,9 @@ pub enum RungError {
     /// No address led to a connection.
     #[error("{}", Listed(.0))]
     Addresses(Vec<(SocketAddr, AttemptError)>),
+    /// The way goes through a proxy, and there is none.
+    #[error("there is no proxy")]
+    NoProxy,
     /// The proxy led to no connection.
     #[error("through the proxy {proxy}: {error}")]
     Proxy {
@@ -60,22 +64,45 @@ impl AttemptError {
     /// Tells whether the broker's certificate was not accepted: a person has to mend that.
     pub fn is_certificate(&self) -> bool {
         let Self::Tls(error) = self else { return false };
-        matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+        is_certificate(error)
+    }
+
+    /// Tells whether there was not even a TCP connection.
+    fn is_tcp(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::TcpTimeout(_) => true,
+            Self::Tls(_) | Self::TlsTimeout(_) => false,
+        }
+    }
+}
+
+impl WayError {
+    /// Tells how much of the ladder the error concerns.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Name | Self::Resolve(_) | Self::NoAddress(_) => Failure::Door,
+            // Where one address took the connection, another way to it may be better.
+            Self::Addresses(failures) if failures.iter().all(|(_, error)| error.is_tcp()) => Failure::Door,
+            Self::Addresses(_) => Failure::Way,
+            Self::NoProxy => Failure::Proxy,
+            Self::Proxy { error, .. } => error.failure(),
+        }
+    }
+
+    /// Tells whether the broker was reached, and its certificate was not accepted: a person has to mend that.
+    pub fn is_certificate(&self) -> bool {
+        match self {
+            Self::Addresses(failures) => failures.iter().any(|(_, error)| error.is_certificate()),
+            Self::Proxy { error: ProxyError::Tls(error), .. } => is_certificate(error),
+            Self::Name | Self::Resolve(_) | Self::NoAddress(_) | Self::NoProxy | Self::Proxy { .. } => false,
+        }
     }
 }
 
 impl DialError {
     /// Tells whether some address was reached whose certificate was not accepted.
     pub fn is_certificate(&self) -> bool {
-        self.rungs.iter().any(|(_, error)| match error {
-            RungError::Addresses(failures) => failures.iter().any(|(_, error)| error.is_certificate()),
-            RungError::Proxy { error: ProxyError::Tls(error), .. } => {
-                matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
-            }
-            RungError::Name | RungError::Resolve(_) | RungError::NoAddress(_) | RungError::Proxy { .. } => {
-                false
-            }
-        })
+        self.rungs.iter().any(|(_, error)| error.is_certificate())
     }
 }
 
@@ -90,8 +117,12 @@ pub(super) fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
+fn is_certificate(error: &std::io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
 /// Prints rungs with their errors.
-pub(super) struct Rungs<'a>(pub(super) &'a [(Rung, RungError)]);
+pub(super) struct Rungs<'a>(pub(super) &'a [(Rung, WayError)]);
 
 impl fmt::Display for Rungs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,14 @@
 mod proxied;
 
+use super::way::connect_any;
 use super::*;
 use crate::test_server::TestServer;
+use rustls_pki_types::ServerName;
+use socket2::SockRef;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
+
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// An address where nobody listens.
 async fn refusing() -> SocketAddr {
@@ -18,14 +24,14 @@ async fn an_address_that_refuses_and_one_that_says_nothing_do_not_stop_a_third()
     let server = TestServer::start("mqtt").await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = vec![refusing().await, silent.local_addr().unwrap(), server.address];
-    let dialer = server.dialer(Alpn::Mqtt);
+    let connector = TlsConnector::from(server.trust.client_config(Alpn::Mqtt).unwrap());
     let name = ServerName::try_from("localhost").unwrap();
-    let (won, accepted) = tokio::join!(dialer.connect_any(addresses, &name), server.accept());
+    let (won, accepted) = tokio::join!(connect_any(addresses, &name, &connector, LIMIT), server.accept());
     let (address, stream) = won.unwrap();
     assert_eq!(address, server.address);
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"mqtt"[..]));
-    assert!(stream.get_ref().0.nodelay().unwrap());
-    assert!(SockRef::from(stream.get_ref().0).keepalive().unwrap());
+    assert!(stream.get_ref().0.tcp().nodelay().unwrap());
+    assert!(SockRef::from(stream.get_ref().0.tcp()).keepalive().unwrap());
     assert!(accepted.is_some());
 }
 
@@ -69,7 +75,7 @@ async fn a_name_that_does_not_exist_is_told() {
     let server = TestServer::start("mqtt").await;
     let ladder = Ladder::parse(&["no-such-host.invalid:1", "a..b:1"]).unwrap();
     let error = Dialer::new(ladder, &server.trust, Alpn::Mqtt).unwrap().dial().await.unwrap_err();
-    assert!(matches!(error.rungs[0].1, RungError::Resolve(_) | RungError::NoAddress(_)), "{error}");
-    assert!(matches!(error.rungs[1].1, RungError::Name), "{error}");
+    assert!(matches!(error.rungs[0].1, WayError::Resolve(_) | WayError::NoAddress(_)), "{error}");
+    assert!(matches!(error.rungs[1].1, WayError::Name), "{error}");
     assert!(!error.is_certificate());
 }

@@ -22,7 +22,7 @@ pub enum ProxyUse {
 
 impl ProxyUse {
     /// Returns the order in which ways are proxied or not.
-    fn order(self) -> &'static [bool] {
+    pub(crate) fn order(self) -> &'static [bool] {
         match self {
             Self::None => &[false],
             Self::First => &[true, false],

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{
-    Alpn, DialError, Dialed, Dialer, Duration, ProxyError, RungError, SocketAddr, TestServer, refusing,
+    Alpn, DialError, Dialed, Dialer, Duration, ProxyError, SocketAddr, TestServer, WayError, refusing,
 };
 use crate::{Endpoint, Ladder};
 
@@ -118,8 +118,8 @@ async fn failure(script: Script) -> (ProxyError, String) {
     let mut error = dial(&server, &proxy, ladder, &[script]).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&format!("through the proxy http://{}: ", proxy.address)), "{text}");
-    assert!(matches!(error.rungs[1].1, RungError::Addresses(_)), "the direct way was tried too: {text}");
-    let RungError::Proxy { error, .. } = error.rungs.remove(0).1 else { panic!("{text}") };
+    assert!(matches!(error.rungs[1].1, WayError::Addresses(_)), "the direct way was tried too: {text}");
+    let WayError::Proxy { error, .. } = error.rungs.remove(0).1 else { panic!("{text}") };
     (error, text)
 }
 
@@ -258,7 +258,7 @@ async fn a_proxys_name_that_does_not_exist_and_a_certificate_behind_it_are_told(
     assert!(
         matches!(
             error.rungs[0].1,
-            RungError::Proxy { error: ProxyError::Resolve(_) | ProxyError::NoAddress(_), .. }
+            WayError::Proxy { error: ProxyError::Resolve(_) | ProxyError::NoAddress(_), .. }
         ),
         "{error}"
     );
