@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, CommandId, Facts, GroupPath, Kind, News, ParseIdError, PowerNews, Timestamp};
+use crate::{
+    AgentId, CommandId, Facts, GroupPath, Kind, News, ParseIdError, PowerNews, Timestamp, Transport,
+};
 
 /// The kinds of events; each is a level of the topic `wake/v1/events/{kind}/{group…}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +95,9 @@ pub enum EventBody {
         /// The address of its connection.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<String>,
+        /// How it speaks on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        transport: Option<Transport>,
         /// Why it went.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,

@@ -12,7 +12,7 @@ use wakemq_protocol::{
     AgentId, Command, CommandId, CommandState, Counts, Event, EventBody, EventKind, EventNews, Facts,
     GroupPath, GroupUpdate, Kind, News, OperatorName, Outcome, PresenceChange, Priority, Receipt,
     ReceiptState, Secret, SecretHash, SecretKind, SecurityWhat, Slot, SlotChoice, Submission, Timestamp,
-    Topic, Update, filter_matches, to_json,
+    Topic, Transport, Update, filter_matches, to_json,
 };
 
 const MIXED: &str = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
@@ -159,9 +159,17 @@ fn event_body() -> impl Strategy<Value = EventBody> {
     use {EventBody as Body, PresenceChange as Change, SecurityWhat as What};
     let change = prop::sample::select(&[Change::Connected, Change::Disconnected, Change::Facts][..]);
     let texts = (option::of(".{0,40}"), option::of(".{0,40}"), option::of(facts().prop_map(Box::new)));
-    let presence = (agent(), change, texts).prop_map(|(agent, change, (address, detail, facts))| {
-        Body::Presence { agent, change, address, detail, facts }
-    });
+    let transport = option::of(prop::sample::select(&Transport::ALL[..]));
+    let presence = (agent(), change, transport, texts).prop_map(
+        |(agent, change, transport, (address, detail, facts))| Body::Presence {
+            agent,
+            change,
+            address,
+            transport,
+            detail,
+            facts,
+        },
+    );
     let command = (kind(), ".{0,70}", news()).prop_map(|(kind, by, news)| Body::Command { kind, by, news });
     // Names that the forms around it have too.
     let fields = prop::collection::btree_map("at|group|seq|event|agent|.{0,4}", any::<i64>(), 0..4);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use wakemq_core::Following;
-use wakemq_protocol::{EventBody, EventNews, SecurityWhat, Timestamp};
+use wakemq_protocol::{EventBody, EventNews, SecurityWhat, Timestamp, Transport};
 
 use super::{Bus, Feed};
 use crate::engine::Events as _;
@@ -50,7 +50,7 @@ impl It {
 
     /// An operator that follows, once everything that is published comes.
     async fn operator(&self, filters: &[&str], scope: &str) -> Operator {
-        let mailbox = self.registry.open("192.0.2.1:1".parse().unwrap());
+        let mailbox = self.registry.open("192.0.2.1:1".parse().unwrap(), Transport::Mqtt);
         let mut feed = self.bus.feed(&mailbox, following(filters, scope)).unwrap();
         timeout(PATIENCE, feed.settled()).await.unwrap();
         Operator { mailbox, feed, read: Vec::new().into_iter() }
@@ -213,7 +213,7 @@ async fn a_slow_operator_loses_events_with_a_count_and_nobody_else_does() {
 #[tokio::test]
 async fn a_thousand_and_one_connections_are_too_many() {
     let it = It::new();
-    let mailbox = it.registry.open("192.0.2.1:1".parse().unwrap());
+    let mailbox = it.registry.open("192.0.2.1:1".parse().unwrap(), Transport::Mqtt);
     let feed = || it.bus.feed(&mailbox, following(&["security/a"], ""));
     let mut feeds: Vec<_> = (0..super::LINKS_MAX).map(|_| feed().unwrap()).collect();
     assert!(feed().is_err());

@@ -59,7 +59,7 @@ pub(super) async fn login<S: Io>(
         }
     };
     wire.set_peer(Peer::of(&connect));
-    let mailbox = door.engine.registry().open(address);
+    let mailbox = door.engine.registry().open(address, wire.transport());
     if *door.draining.borrow() {
         // It came in while the others were asked to end.
         mailbox.evict(Door::stopping());

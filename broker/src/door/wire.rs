@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use wakemq_core::packet::{ClientPacket, ReasonCode, ServerPacket};
+use wakemq_protocol::Transport;
 use wakemq_protocol::limits::PACKET_MAX;
 
 use crate::metrics::Refused;
@@ -117,6 +118,11 @@ impl<S: Io> Wire<S> {
 
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
+    }
+
+    /// Returns how the peer speaks.
+    pub(super) fn transport(&self) -> Transport {
+        if self.websocket.is_some() { Transport::WebSocket } else { Transport::Mqtt }
     }
 
     /// Sets how packets are written, once CONNECT has told.

@@ -161,6 +161,7 @@ impl Engine {
         AgentView {
             // Not subscribed is offline: nothing would reach it.
             connected: present.as_ref().is_some_and(|(_, epoch)| epoch.is_some()),
+            transport: present.as_ref().map(|(mailbox, _)| mailbox.transport()),
             address: present.map(|(mailbox, _)| mailbox.address().to_string()),
             agent: row.agent,
             group: row.group,

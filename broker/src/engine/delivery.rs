@@ -55,8 +55,7 @@ impl Engine {
             return Ok(None);
         }
         if let Some(group) = self.registry.group_of(agent) {
-            let address = Some(mailbox.address());
-            self.presence_event(agent, group, PresenceChange::Connected, address, (None, None));
+            self.presence_event(agent, group, PresenceChange::Connected, mailbox, (None, None));
         }
         Ok(Some(claim.epoch))
     }
@@ -142,8 +141,7 @@ impl Engine {
             if is_present {
                 self.power_heard(agent, &group, mailbox, &facts);
             }
-            let address = Some(mailbox.address());
-            self.presence_event(agent, group, PresenceChange::Facts, address, (None, Some(&facts)));
+            self.presence_event(agent, group, PresenceChange::Facts, mailbox, (None, Some(&facts)));
         }
         Ok(())
     }
@@ -189,8 +187,8 @@ impl Engine {
     /// Tells that an agent that was subscribed is not any more; its entry is still there, its own or a newer one.
     fn disconnected(&self, agent: &AgentId, mailbox: &Mailbox, why: &str) {
         let group = self.registry.group_of(agent).unwrap_or_else(GroupPath::root);
-        let (address, detail) = (Some(mailbox.address()), Some(why.to_owned()));
-        self.presence_event(agent, group, PresenceChange::Disconnected, address, (detail, None));
+        let detail = Some(why.to_owned());
+        self.presence_event(agent, group, PresenceChange::Disconnected, mailbox, (detail, None));
     }
 
     async fn seen(&self, agent: &AgentId, mailbox: &Mailbox, facts: Option<Facts>) -> Result<(), StoreError> {

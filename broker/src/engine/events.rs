@@ -1,13 +1,12 @@
 //! What operators are told of as it happens: the engine makes the events, and gives them to whoever carries them.
 
-use std::net::SocketAddr;
-
 use serde_json::{Map, Value};
 use wakemq_protocol::{
     AgentId, EventBody, EventNews, Facts, GroupPath, Kind, News, PresenceChange, SecurityWhat,
 };
 
 use super::Engine;
+use crate::registry::Mailbox;
 use crate::store::{AgentRow, Query, StoreError};
 
 /// Most identities of which `security` events tell within ten minutes; what is left out is in the log.
@@ -89,13 +88,14 @@ impl Engine {
         agent: &AgentId,
         group: GroupPath,
         change: PresenceChange,
-        address: Option<SocketAddr>,
+        mailbox: &Mailbox,
         (detail, facts): (Option<String>, Option<&Facts>),
     ) {
         self.publish(group, || EventBody::Presence {
             agent: agent.clone(),
             change,
-            address: address.map(|address| address.to_string()),
+            address: Some(mailbox.address().to_string()),
+            transport: Some(mailbox.transport()),
             detail,
             facts: facts.cloned().map(Box::new),
         });

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use wakemq_core::packet::ReasonCode;
-use wakemq_protocol::CommandState;
+use wakemq_protocol::{CommandState, Transport};
 
 /// A label whose values are all known.
 pub trait Label: Copy + 'static {
@@ -254,6 +254,19 @@ label! {
 
 impl Label for CommandState {
     const NAME: &'static str = "state";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Label for Transport {
+    const NAME: &'static str = "transport";
     const ALL: &'static [Self] = &Self::ALL;
 
     fn word(self) -> &'static str {

@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use wakemq_protocol::{CommandState, News};
+use wakemq_protocol::{CommandState, News, Transport};
 
 pub use labels::{
     Admitted, Connection, Dropped, Ended, GroupChange, Label, PowerVerdict, PublishRefused, ReceiptFate,
@@ -47,6 +47,8 @@ pub struct Metrics {
     pub cloned_identities: Counter,
     /// Agents that are connected; set at each look.
     pub agents_connected: Gauge,
+    /// The same by how they speak; set at each look.
+    pub agents_by_transport: Gauges<Transport>,
     /// How often an agent published and subscribed more often than it may in a second and was not read from until it was over.
     pub agent_pauses: Counter,
     /// Changes of state of commands at single agents.
@@ -126,6 +128,11 @@ impl Metrics {
                 "Takeovers by which an agent was found to be two machines",
             ),
             agents_connected: gauge(r, "agents_connected", "Agents that are connected"),
+            agents_by_transport: Gauges::new(
+                r,
+                "agents_by_transport",
+                "Agents that are connected, by how they speak",
+            ),
             agent_pauses: counter(
                 r,
                 "agent_pauses",

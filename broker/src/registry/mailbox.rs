@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use wakemq_core::{End, Response, packet::ReasonCode};
-use wakemq_protocol::Command;
+use wakemq_protocol::{Command, Transport};
 
 use crate::bus::Frame;
 use crate::store::Epoch;
@@ -64,7 +64,7 @@ pub struct Mail {
     pub letters: Vec<Letter>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inside {
     waker: Option<Waker>,
     letters: Vec<Letter>,
@@ -73,8 +73,26 @@ struct Inside {
     timer: bool,
     rights_changed: bool,
     closed: bool,
+    /// Never changes. It is in here because beside the flags it takes no room.
+    transport: Transport,
     /// Only an operator has one.
     events: Option<Box<EventsInside>>,
+}
+
+impl Inside {
+    fn new(transport: Transport) -> Self {
+        Self {
+            waker: None,
+            letters: Vec::new(),
+            evicted: None,
+            inbox_changed: false,
+            timer: false,
+            rights_changed: false,
+            closed: false,
+            transport,
+            events: None,
+        }
+    }
 }
 
 /// What is known of the events among the letters.
@@ -96,8 +114,8 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// Makes an empty one.
-    pub(super) fn new(id: ConnectionId, address: SocketAddr) -> Self {
-        Self { id, address, inside: Mutex::default() }
+    pub(super) fn new(id: ConnectionId, address: SocketAddr, transport: Transport) -> Self {
+        Self { id, address, inside: Mutex::new(Inside::new(transport)) }
     }
 
     /// Returns the connection's number.
@@ -108,6 +126,11 @@ impl Mailbox {
     /// Returns the peer's address.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns how the peer speaks.
+    pub fn transport(&self) -> Transport {
+        self.inside.lock().transport
     }
 
     /// Says that the agent's inbox may hold something new.
@@ -203,7 +226,7 @@ impl Mailbox {
     /// Closes it: nothing gets in any more, and nothing comes out.
     pub(super) fn close(&self) {
         let mut inside = self.inside.lock();
-        *inside = Inside { closed: true, ..Inside::default() };
+        *inside = Inside { closed: true, ..Inside::new(inside.transport) };
     }
 }
 
@@ -213,7 +236,11 @@ mod tests {
 
     #[test]
     fn a_mailbox_tells_everything_once_and_ends_a_connection_that_does_not_read() {
-        let mailbox = Mailbox::new(ConnectionId(NonZeroU64::MIN), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let mailbox = Mailbox::new(
+            ConnectionId(NonZeroU64::MIN),
+            SocketAddr::from(([127, 0, 0, 1], 1)),
+            Transport::WebSocket,
+        );
         let mut cx = Context::from_waker(Waker::noop());
         assert!(mailbox.poll(&mut cx).is_pending());
         mailbox.inbox_changed();
@@ -228,5 +255,6 @@ mod tests {
         assert!(mailbox.poll(&mut cx).is_pending());
         mailbox.close();
         assert!(!mailbox.post(Letter::Response { response, payload: Vec::new() }), "it is closed");
+        assert_eq!(mailbox.transport(), Transport::WebSocket, "of which its end is told");
     }
 }

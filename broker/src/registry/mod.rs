@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use groups::{Groups, Node};
 use parking_lot::Mutex;
 use wakemq_core::{CloneVerdict, Clones, End, Instance, packet::ReasonCode};
-use wakemq_protocol::{AgentId, GroupPath, OperatorName};
+use wakemq_protocol::{AgentId, GroupPath, OperatorName, Transport};
 
 use crate::store::Epoch;
 
@@ -35,6 +35,8 @@ struct Present {
 struct Agents {
     present: HashMap<AgentId, Present>,
     groups: Groups,
+    /// How many there are by each transport.
+    by_transport: [usize; Transport::ALL.len()],
 }
 
 impl Agents {
@@ -51,6 +53,7 @@ impl Agents {
     /// Takes what is left of an agent's entry out of the counts.
     fn forget(&mut self, agent: &AgentId, mut present: Present) {
         Self::subscribe(&mut present, None);
+        self.by_transport[present.mailbox.transport() as usize] -= 1;
         self.groups.leave(present.group, agent);
     }
 }
@@ -94,11 +97,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens a mailbox for a new connection.
-    pub fn open(&self, address: SocketAddr) -> Arc<Mailbox> {
+    /// Opens a mailbox for a new connection, whose peer speaks by that transport.
+    pub fn open(&self, address: SocketAddr, transport: Transport) -> Arc<Mailbox> {
         let number = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ConnectionId(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN));
-        let mailbox = Arc::new(Mailbox::new(id, address));
+        let mailbox = Arc::new(Mailbox::new(id, address, transport));
         self.connections.lock().insert(id, mailbox.clone());
         mailbox
     }
@@ -137,6 +140,7 @@ impl Registry {
             agents.forget(agent, former);
         }
         let group = agents.groups.enter(group, agent);
+        agents.by_transport[mailbox.transport() as usize] += 1;
         let present = Present { mailbox: mailbox.clone(), instance, epoch: None, group };
         agents.present.insert(agent.clone(), present);
         arrival
@@ -157,7 +161,7 @@ impl Registry {
     /// Notes that an agent has another group now; one that is not connected is passed over.
     pub fn set_group(&self, agent: &AgentId, group: &GroupPath) {
         let mut agents = self.agents.lock();
-        let Agents { present, groups } = &mut *agents;
+        let Agents { present, groups, .. } = &mut *agents;
         let Some(present) = present.get_mut(agent).filter(|present| present.group.path() != group) else {
             return;
         };
@@ -214,7 +218,7 @@ impl Registry {
         max: usize,
     ) -> Vec<(GroupPath, AgentId)> {
         let agents = self.agents.lock();
-        let Agents { present, groups } = &*agents;
+        let Agents { present, groups, .. } = &*agents;
         let is_subscribed =
             |agent: &AgentId| present.get(agent).is_some_and(|present| present.epoch.is_some());
         let inside = groups.agents_in(scope, after).filter(|(_, agent)| is_subscribed(agent));
@@ -229,7 +233,7 @@ impl Registry {
 
     fn each_in<T>(&self, group: &GroupPath, take: impl Fn(&AgentId, &Present) -> T) -> Vec<T> {
         let agents = self.agents.lock();
-        let Agents { present, groups } = &*agents;
+        let Agents { present, groups, .. } = &*agents;
         if group.is_root() {
             return present.iter().map(|(agent, present)| take(agent, present)).collect();
         }
@@ -294,6 +298,12 @@ impl Registry {
     pub fn agents_connected(&self) -> usize {
         self.agents.lock().present.len()
     }
+
+    /// Returns how many agents are connected by each transport.
+    pub fn agents_by_transport(&self) -> [(Transport, usize); Transport::ALL.len()] {
+        let by_transport = self.agents.lock().by_transport;
+        Transport::ALL.map(|transport| (transport, by_transport[transport as usize]))
+    }
 }
 
 #[cfg(test)]
@@ -308,7 +318,8 @@ mod tests {
     fn a_connection_that_was_taken_over_does_not_remove_its_successor() {
         let registry = Registry::default();
         let agent: AgentId = "a".parse().unwrap();
-        let (old, new) = (registry.open(address(1)), registry.open(address(2)));
+        let (old, new) =
+            (registry.open(address(1), Transport::Mqtt), registry.open(address(2), Transport::Poll));
         let group = GroupPath::root();
         assert_eq!(registry.arrive(&agent, &group, &old, Some(1), 0), Arrival::Admitted);
         assert_eq!(registry.arrive(&agent, &group, &new, Some(2), 1), Arrival::Admitted);
@@ -331,7 +342,7 @@ mod tests {
         };
         let mut mailboxes = Vec::new();
         for (n, (agent, group)) in [("one", "a/b"), ("two", "a-b"), ("three", "a")].into_iter().enumerate() {
-            let (agent, mailbox) = (agent.parse().unwrap(), registry.open(address(1)));
+            let (agent, mailbox) = (agent.parse().unwrap(), registry.open(address(1), Transport::Mqtt));
             registry.arrive(&agent, &path(group), &mailbox, None, 0);
             registry.set_epoch(&agent, mailbox.id(), Some(Epoch(n as u64)));
             mailboxes.push((agent, mailbox));
@@ -349,7 +360,7 @@ mod tests {
         assert_eq!((registry.subscribed_in(&path("a")), registry.subscribed_in(&path("c"))), (1, 1));
 
         // A newer connection is not subscribed yet.
-        let newer = registry.open(address(2));
+        let newer = registry.open(address(2), Transport::Poll);
         registry.arrive(one, &path("c"), &newer, None, 1);
         assert_eq!((registry.subscribed_in(&path("c")), names("c/d")), (0, String::new()));
         registry.leave(one, mailbox.id());

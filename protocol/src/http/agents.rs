@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, Facts, GroupPath, Secret, Timestamp};
+use crate::{AgentId, Facts, GroupPath, Secret, Timestamp, Transport};
 
 /// One agent, as `GET /v1/agents` and `GET /v1/agents/{agent}` show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct AgentView {
     /// Address of its present connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// How it speaks on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// Its last facts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,

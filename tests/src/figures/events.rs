@@ -12,7 +12,7 @@ use wakemq_broker::engine::Events as _;
 use wakemq_broker::metrics::Metrics;
 use wakemq_broker::registry::{Letter, Mailbox, Registry};
 use wakemq_core::Following;
-use wakemq_protocol::{EventBody, EventNews, GroupPath, PresenceChange, Timestamp};
+use wakemq_protocol::{EventBody, EventNews, GroupPath, PresenceChange, Timestamp, Transport};
 
 use super::report::Report;
 use super::{Setting, progress};
@@ -35,7 +35,7 @@ pub async fn measure(setting: &Setting) -> Result<Report> {
     let mut feeds = Vec::with_capacity(OPERATORS);
     let mut operators = JoinSet::new();
     for number in 0..OPERATORS {
-        let mailbox = registry.open(([127, 0, 0, 1], 1).into());
+        let mailbox = registry.open(([127, 0, 0, 1], 1).into(), Transport::Mqtt);
         let following = Following { filters: vec!["wake/v1/events/#".to_owned()], scope: GroupPath::root() };
         let mut feed = bus.feed(&mailbox, following)?;
         within("the feed", feed.settled()).await?;
@@ -103,6 +103,7 @@ fn events() -> Result<Vec<EventNews>> {
                 agent: format!("agent-{tenant}").parse()?,
                 change: PresenceChange::Connected,
                 address: Some("192.0.2.1:40000".to_owned()),
+                transport: Some(Transport::Mqtt),
                 detail: None,
                 facts: None,
             };

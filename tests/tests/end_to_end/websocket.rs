@@ -3,7 +3,7 @@
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use wakemq_protocol::{AgentId, Kind, Submission};
+use wakemq_protocol::{AgentId, Kind, Submission, Transport};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Client, Login, Version, handshake};
@@ -18,6 +18,8 @@ async fn an_agent_is_woken_through_a_websocket_however_its_packets_are_cut() -> 
         let mut agent = Client::dial_websocket(broker.address()?, &broker.ca_path(), message).await?;
         agent.enter(&Login::new(version, "pc-1", made[0].1.expose())).await?;
         agent.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
+        let view = broker.management()?.agent(&"pc-1".parse()?).await?;
+        assert_eq!(view.transport, Some(Transport::WebSocket));
         let mut woken = publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)).await?;
         let (packet_id, payload) = agent.command().await?;
         assert_eq!(payload["id"], woken.id().to_string());

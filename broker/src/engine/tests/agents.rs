@@ -27,7 +27,7 @@ async fn who_is_connected_and_who_is_not_is_listed_by_group_and_id() {
         it.connect(name, path, 2).await;
     }
     // Not subscribed is offline.
-    let mailbox = it.engine.registry.open(address(3));
+    let mailbox = it.engine.registry.open(address(3), Transport::WebSocket);
     it.engine.arrive(&agent("y"), &group(""), &mailbox, None);
     for (path, connected, all) in [
         ("", None, "y A1 a2 a3 p1 p2 x"),

@@ -15,7 +15,7 @@ fn changes(told: &[Value]) -> Vec<String> {
 async fn presence_is_being_subscribed() {
     let it = Bench::with(&["one:a"]).await;
     let one = agent("one");
-    let mailbox = it.engine.registry.open(address(2));
+    let mailbox = it.engine.registry.open(address(2), Transport::Mqtt);
     it.engine.arrive(&one, &group("a"), &mailbox, None);
     assert!(it.told().is_empty(), "connected, and nothing would reach it");
     let epoch = it.engine.claim(&one, &mailbox).await.unwrap().unwrap();
@@ -37,14 +37,17 @@ async fn a_takeover_is_told_as_it_ends() {
     it.engine.depart(&one, &old, Some(old_epoch), "taken over").await.unwrap();
     assert_eq!(changes(&it.told()), ["one connected", "one connected"], "it has been there all the time");
     // A newer connection that has not subscribed yet is no presence.
-    let newest = it.engine.registry.open(address(4));
+    let newest = it.engine.registry.open(address(4), Transport::WebSocket);
     it.engine.arrive(&one, &group("a"), &newest, None);
     it.engine.depart(&one, &new, Some(new_epoch), "taken over").await.unwrap();
     let told = it.told();
     assert_eq!(changes(&told), ["one disconnected"]);
     assert_eq!(told[0]["detail"], "taken over");
+    assert_eq!(told[0]["transport"], "mqtt", "of the one that ended");
     it.engine.claim(&one, &newest).await.unwrap().unwrap();
-    assert_eq!(changes(&it.told()), ["one connected"]);
+    let told = it.told();
+    assert_eq!(changes(&told), ["one connected"]);
+    assert_eq!(told[0]["transport"], "websocket");
 }
 
 #[tokio::test]
@@ -84,7 +87,7 @@ async fn clones_and_foreign_receipts_are_told_once_in_a_while() {
     assert_eq!((&told[0]["what"], &told[0]["who"]), (&"foreign_receipt".into(), &"agent:one".into()));
 
     let arrive = |last| {
-        let mailbox = it.engine.registry.open(address(last));
+        let mailbox = it.engine.registry.open(address(last), Transport::Mqtt);
         it.engine.arrive(&agent("two"), &group("a"), &mailbox, Some(last.into()));
     };
     arrive(3);

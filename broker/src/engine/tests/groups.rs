@@ -75,7 +75,7 @@ async fn the_counts_of_a_group_are_told_at_once_and_then_once_a_second() {
         state: wakemq_protocol::ReceiptState::Done,
         detail: None,
     };
-    let mailbox = it.engine.registry.open(address(7));
+    let mailbox = it.engine.registry.open(address(7), Transport::Mqtt);
     it.engine.receipt(&agent("one"), &mailbox, done(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(responses(&publisher).len(), 1, "the last one is long ago");

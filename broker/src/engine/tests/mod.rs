@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use wakemq_core::{Response, SubmitRequest};
 use wakemq_protocol::http::ImportLine;
-use wakemq_protocol::{AgentId, CommandId, EventNews, GroupPath, Kind, Role, Submission, Target};
+use wakemq_protocol::{AgentId, CommandId, EventNews, GroupPath, Kind, Role, Submission, Target, Transport};
 
 use super::*;
 use crate::registry::{Letter, Mail, Mailbox};
@@ -130,14 +130,14 @@ impl Bench {
 
     /// Connects an operator.
     fn publisher(&self, name: &str) -> Arc<Mailbox> {
-        let mailbox = self.engine.registry.open(address(1));
+        let mailbox = self.engine.registry.open(address(1), Transport::Mqtt);
         self.engine.registry.operator_arrives(&name.parse().unwrap(), "client", &mailbox);
         mailbox
     }
 
     /// Connects an agent and subscribes it.
     async fn connect(&self, name: &str, path: &str, last: u8) -> (Arc<Mailbox>, Epoch) {
-        let mailbox = self.engine.registry.open(address(last));
+        let mailbox = self.engine.registry.open(address(last), Transport::Mqtt);
         self.engine.arrive(&agent(name), &group(path), &mailbox, Some(last.into()));
         let epoch = self.engine.claim(&agent(name), &mailbox).await.unwrap().unwrap();
         (mailbox, epoch)

@@ -1,6 +1,6 @@
 //! Switching on, and packets for machines without an agent.
 
-use wakemq_protocol::Facts;
+use wakemq_protocol::{Facts, Transport};
 
 use super::management::post;
 use super::*;
@@ -17,7 +17,7 @@ impl Fixture {
             "addresses": [format!("192.0.2.{last}/24")], "gateway_mac": "00:16:3e:00:00:fe"}]});
         let facts = Facts::from_json(facts.to_string().as_bytes()).unwrap();
         let agent: AgentId = name.parse().unwrap();
-        let mailbox = self.engine.registry().open(([192, 0, 2, last], 1000).into());
+        let mailbox = self.engine.registry().open(([192, 0, 2, last], 1000).into(), Transport::Mqtt);
         self.engine.arrive(&agent, &group.parse().unwrap(), &mailbox, None);
         self.engine.claim(&agent, &mailbox).await.unwrap();
         self.engine.facts(&agent, &mailbox, facts).await.unwrap();

@@ -221,6 +221,7 @@ mod tests {
             created: Timestamp::from_unix_ms(0),
             last_seen: None,
             address: None,
+            transport: None,
             facts: Some(Facts {
                 host_name: Some("pc\u{1b}1".into()),
                 since_boot: Some(90_000),

@@ -10,7 +10,7 @@ use wakemq_broker::registry::{Arrival, Mailbox};
 use wakemq_broker::store::{Epoch, Principal};
 use wakemq_core::packet::{ReasonCode, ServerPacket};
 use wakemq_core::{AgentAction, AgentSession, login};
-use wakemq_protocol::AgentId;
+use wakemq_protocol::{AgentId, Transport};
 
 use crate::bench::{Arriving, Bench, GRANTS, address};
 
@@ -31,7 +31,7 @@ impl Agent {
         let engine = &bench.engine;
         let connect = mqtt::decode_connect(&arriving.connect)?;
         let peer = Peer::of(&connect);
-        let mailbox = engine.registry().open(address());
+        let mailbox = engine.registry().open(address(), Transport::Mqtt);
         let Ok(login) = login::read(connect) else { bail!("a CONNECT was refused") };
         let found = bench.store.authenticate(&arriving.hash).await?;
         let Some(Principal::Agent { agent, group }) = found else { bail!("a secret is unknown") };

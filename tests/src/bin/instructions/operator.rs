@@ -8,7 +8,7 @@ use wakemq_broker::mqtt::{self, Peer};
 use wakemq_broker::registry::Mailbox;
 use wakemq_core::packet::{ReasonCode, ServerPacket};
 use wakemq_core::{OperatorAction, OperatorSession};
-use wakemq_protocol::OperatorName;
+use wakemq_protocol::{OperatorName, Transport};
 use wakemq_tests::raw::{Login, Version, connect};
 
 use crate::bench::{GRANTS, address};
@@ -28,7 +28,7 @@ impl Publisher {
         let login = Login::new(Version::V5, &format!("op:{name}"), "not looked at");
         let connect = mqtt::decode_connect(&connect(&login))?;
         let peer = Peer::of(&connect);
-        let mailbox = engine.registry().open(address());
+        let mailbox = engine.registry().open(address(), Transport::Mqtt);
         engine.registry().operator_arrives(name, "publisher", &mailbox);
         let (rights, now_ms) = (who.session_rights(), engine.clock().mono_ms());
         let session = OperatorSession::new(name.clone(), rights, connect, GRANTS.keep_alive_max_secs, now_ms);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use wakemq_broker::registry::Letter;
 use wakemq_link::http::Method;
-use wakemq_protocol::{AgentId, Command, CommandId, Kind, Priority, Timestamp};
+use wakemq_protocol::{AgentId, Command, CommandId, GroupPath, Kind, Priority, Timestamp, Transport};
 use wakemq_tests::clock::SetClock;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Login, Version, frame};
@@ -19,6 +19,7 @@ fn ended(reason: &str) -> String {
 
 pub(super) async fn move_all(moved: &mut Moved) -> Result<()> {
     open_ones(moved).await?;
+    transports(moved).await?;
     ends(moved).await?;
     the_end_of_all(moved).await
 }
@@ -52,6 +53,27 @@ async fn open_ones(moved: &mut Moved) -> Result<()> {
     for series in &gauges {
         watched.becomes(moved, series, 0.0).await?;
     }
+    Ok(())
+}
+
+async fn transports(moved: &mut Moved) -> Result<()> {
+    let watched = Watched::new(InProcessBroker::start(Injected::default()).await?)?;
+    let registry = watched.broker.broker.engine().registry();
+    let (address, root) = (([192, 0, 2, 1], 1).into(), GroupPath::root());
+    for transport in Transport::ALL {
+        let series = format!("wakemq_agents_by_transport{{transport=\"{transport}\"}}");
+        let (agent, mailbox) = (format!("by-{transport}").parse()?, registry.open(address, transport));
+        registry.arrive(&agent, &root, &mailbox, None, 0);
+        watched.becomes(moved, &series, 1.0).await?;
+        // It goes over to another transport, and leaves.
+        let other = registry
+            .open(address, if transport == Transport::Mqtt { Transport::Poll } else { Transport::Mqtt });
+        registry.arrive(&agent, &root, &other, None, 1);
+        watched.becomes(moved, &series, 0.0).await?;
+        registry.leave(&agent, mailbox.id());
+        registry.leave(&agent, other.id());
+    }
+    assert_eq!(registry.agents_by_transport().map(|(_, agents)| agents), [0; 3]);
     Ok(())
 }
 

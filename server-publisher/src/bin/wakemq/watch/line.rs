@@ -37,11 +37,12 @@ fn of_event(event: &Event) -> String {
 
 fn text(body: &EventBody) -> String {
     match body {
-        EventBody::Presence { agent, change, address, detail, facts } => {
+        EventBody::Presence { agent, change, address, transport, detail, facts } => {
             let from = address.as_deref().map_or_else(String::new, |address| format!(" from {address}"));
+            let over = transport.map_or_else(String::new, |transport| format!(" over {transport}"));
             let why = detail.as_deref().map_or_else(String::new, |detail| format!(", {detail}"));
             match change {
-                PresenceChange::Connected => format!("{agent} connected{from}{why}"),
+                PresenceChange::Connected => format!("{agent} connected{from}{over}{why}"),
                 PresenceChange::Disconnected => format!("{agent} went away{why}"),
                 PresenceChange::Facts => {
                     format!("{agent} told of itself{}", facts.as_deref().map_or_else(String::new, of_facts))
@@ -114,9 +115,9 @@ mod tests {
         for (event, expected) in [
             (
                 format!(
-                    r#"{{{head},"event":"presence","agent":"pc-1","change":"connected","address":"192.0.2.7:5"}}"#
+                    r#"{{{head},"event":"presence","agent":"pc-1","change":"connected","address":"192.0.2.7:5","transport":"poll"}}"#
                 ),
-                "presence  paris: pc-1 connected from 192.0.2.7:5".to_owned(),
+                "presence  paris: pc-1 connected from 192.0.2.7:5 over poll".to_owned(),
             ),
             (
                 format!(
