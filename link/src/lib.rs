@@ -55,6 +55,7 @@ mod test_server;
 mod timer;
 mod trust;
 mod tunnel;
+mod websocket;
 
 pub use backoff::Backoff;
 pub use dial::{
@@ -70,3 +71,4 @@ pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};
 pub use tunnel::{ProxyError, Tunnel};
 pub use wakemq_protocol::Transport;
+pub use websocket::{Rewound, UpgradeError, WebSocketStream};

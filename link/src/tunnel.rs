@@ -284,7 +284,7 @@ fn status_line(line: &[u8]) -> Option<(u16, String)> {
 }
 
 /// Returns the beginning of what somebody else wrote, as it can be logged.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN_MAX)]);
     text.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }

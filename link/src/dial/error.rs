@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::ladder::Failure;
 use crate::tunnel::ProxyError;
+use crate::websocket::UpgradeError;
 use crate::{ProxyUrl, Rung};
 
 /// Says why no rung led to a connection, each with its own reason.
@@ -41,6 +42,9 @@ pub enum WayError {
         /// Why not.
         error: ProxyError,
     },
+    /// The broker was reached, but there is no WebSocket.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
 }
 
 /// Says why one address led to no connection.
@@ -84,6 +88,7 @@ impl WayError {
             // Where one address took the connection, another way to it may be better.
             Self::Addresses(failures) if failures.iter().all(|(_, error)| error.is_tcp()) => Failure::Door,
             Self::Addresses(_) => Failure::Way,
+            Self::Upgrade(_) => Failure::Way,
             Self::NoProxy => Failure::Proxy,
             Self::Proxy { error, .. } => error.failure(),
         }
@@ -94,7 +99,12 @@ impl WayError {
         match self {
             Self::Addresses(failures) => failures.iter().any(|(_, error)| error.is_certificate()),
             Self::Proxy { error: ProxyError::Tls(error), .. } => is_certificate(error),
-            Self::Name | Self::Resolve(_) | Self::NoAddress(_) | Self::NoProxy | Self::Proxy { .. } => false,
+            Self::Name
+            | Self::Resolve(_)
+            | Self::NoAddress(_)
+            | Self::NoProxy
+            | Self::Proxy { .. }
+            | Self::Upgrade(_) => false,
         }
     }
 }

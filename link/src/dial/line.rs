@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::TlsStream;
 use crate::ProxyUrl;
+use crate::websocket::{Rewound, WebSocketStream};
 
 /// A connection to a broker that is ready for its protocol.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct TlsInfo {
 pub enum LineStream {
     /// TLS.
     Tls(Box<TlsStream>),
+    /// A WebSocket over TLS.
+    WebSocket(Box<WebSocketStream<Rewound<TlsStream>>>),
 }
 
 /// Passes a call on to the stream that there is.
@@ -48,6 +51,7 @@ macro_rules! each {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             LineStream::Tls($stream) => $call,
+            LineStream::WebSocket($stream) => $call,
         }
     };
 }
@@ -76,6 +80,7 @@ impl fmt::Debug for LineStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tls(_) => "Tls",
+            Self::WebSocket(_) => "WebSocket",
         })
     }
 }

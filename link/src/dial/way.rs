@@ -18,6 +18,7 @@ use crate::ladder::Way;
 use crate::proxy::ProxySettings;
 use crate::race::{interleave, race};
 use crate::tunnel::{self, ProxyError, ProxyLimits, Tunnel};
+use crate::websocket::{UpgradeError, upgrade};
 use crate::{Alpn, ProxyUrl, Rung, Transport, Trust, TrustError};
 
 /// Time limit of each attempt unless said otherwise: of a look-up, and of one address until TLS is done.
@@ -90,7 +91,16 @@ impl WayDialer {
         };
         let Secured { stream, address, proxy } = self.secure(&way.rung, way.proxied, alpn).await?;
         let tls = tls_info(&stream);
-        Ok(Line { stream: LineStream::Tls(Box::new(stream)), address, proxy, tls })
+        let stream = match way.transport {
+            Transport::Mqtt | Transport::Poll => LineStream::Tls(Box::new(stream)),
+            Transport::WebSocket => {
+                let upgraded = timeout(self.attempt_limit, upgrade(stream, &way.rung))
+                    .await
+                    .map_err(|_| UpgradeError::TimedOut(self.attempt_limit))??;
+                LineStream::WebSocket(Box::new(upgraded))
+            }
+        };
+        Ok(Line { stream, address, proxy, tls })
     }
 
     /// Dials until TLS is up.
