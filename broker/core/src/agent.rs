@@ -146,6 +146,11 @@ impl AgentSession {
         self.heartbeat.deadline_ms()
     }
 
+    /// Takes the deadline if the timer has to be set anew for it; to be asked after what was handled.
+    pub fn poll_rearm(&mut self) -> Option<u64> {
+        self.heartbeat.poll_rearm()
+    }
+
     /// Takes the next thing to do.
     pub fn poll_action(&mut self) -> Option<AgentAction> {
         let action = self.actions.pop_front();
@@ -187,13 +192,13 @@ impl AgentSession {
     }
 
     /// Takes a command that is only for this connection (time to live 0).
-    pub fn handle_live(&mut self, command: Command) {
+    pub fn handle_live(&mut self, command: Command, now_ms: u64) {
         if self.subscription == Subscription::None || self.live.len() >= PENDING_MAX {
             // It stays with the engine as carried by this connection, and expires with it.
             return;
         }
         self.live.push(command);
-        self.send_live();
+        self.send_live(now_ms);
     }
 
     /// Takes the engine's word that the inbox is claimed.
@@ -208,23 +213,23 @@ impl AgentSession {
     }
 
     /// Takes what `Fetch` asked for; `more` tells that something was left which may go out after an acknowledgement.
-    pub fn handle_page(&mut self, commands: Vec<Command>, more: bool) {
+    pub fn handle_page(&mut self, commands: Vec<Command>, more: bool, now_ms: u64) {
         self.fetching = 0;
         self.more = more;
         if !std::mem::take(&mut self.page_is_stale) {
             for command in commands {
-                self.deliver(command);
+                self.deliver(command, now_ms);
             }
         }
-        self.send_live();
+        self.send_live(now_ms);
         if self.fetch_again {
             self.fetch();
         }
     }
 
     /// Notes that an acknowledgement, or a failure, is recorded: there is room, and its slot may hold another.
-    pub fn handle_recorded(&mut self) {
-        self.send_live();
+    pub fn handle_recorded(&mut self, now_ms: u64) {
+        self.send_live(now_ms);
         // What came later than the last page has been told of, or will be.
         if self.more || self.fetch_again || self.fetching > 0 {
             self.fetch();
@@ -252,7 +257,7 @@ impl AgentSession {
         }
     }
 
-    /// Looks whether the keep-alive has run out.
+    /// Looks whether the agent was silent for too long, see [`Heartbeat`].
     pub fn handle_timeout(&mut self, now_ms: u64) {
         if let Some(end) = self.heartbeat.end(now_ms) {
             self.close(end);
@@ -280,7 +285,11 @@ impl AgentSession {
     }
 
     fn handle_puback(&mut self, packet_id: u16, reason: ReasonCode) {
-        match self.in_flight.remove(packet_id) {
+        let acknowledged = self.in_flight.remove(packet_id);
+        if self.in_flight.is_empty() {
+            self.heartbeat.acknowledged();
+        }
+        match acknowledged {
             Some(id) if reason.is_error() => {
                 let detail = format!("the agent answered 0x{:02X}, {}", reason.value(), reason.text());
                 self.actions.push_back(AgentAction::Failed { id, detail });
@@ -401,10 +410,10 @@ impl AgentSession {
         self.actions.push_back(AgentAction::Fetch { max });
     }
 
-    fn send_live(&mut self) {
+    fn send_live(&mut self, now_ms: u64) {
         while !self.live.is_empty() && self.in_flight.room() > self.fetching {
             let command = self.live.remove(0);
-            self.deliver(command);
+            self.deliver(command, now_ms);
         }
         if self.live.is_empty() {
             self.live = Vec::new();
@@ -412,7 +421,7 @@ impl AgentSession {
     }
 
     /// Sends a command for which there is room; it was counted when it was asked for.
-    fn deliver(&mut self, command: Command) {
+    fn deliver(&mut self, command: Command, now_ms: u64) {
         let id = command.id;
         let Some(packet_id) = self.in_flight.insert(id) else {
             // Room was counted before, and nothing else takes any.
@@ -432,6 +441,7 @@ impl AgentSession {
             self.actions.push_back(AgentAction::Failed { id, detail });
             return;
         }
+        self.heartbeat.sent(now_ms);
         self.send(ServerPacket::Publish(publish));
     }
 

@@ -21,6 +21,11 @@ impl<T> InFlight<T> {
         usize::from(self.max).saturating_sub(self.entries.len())
     }
 
+    /// Tells whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Takes a packet id for `item`; `None` if there is no room.
     pub fn insert(&mut self, item: T) -> Option<u16> {
         if self.room() == 0 {

@@ -8,7 +8,7 @@
 //! 1. [`login::read`] the CONNECT; authenticate the secret that it gives; [`login::Login::admit`].
 //! 2. Make an [`AgentSession`] or an [`OperatorSession`] and send its CONNACK.
 //! 3. For each packet `handle_packet`, for each reply of the engine `handle_*`, at `deadline_ms` `handle_timeout`;
-//!    after each of them `poll_action` until it gives `None`. Actions that ask the engine are carried out in their
+//!    after each of them `poll_action` until it gives `None`, and of an agent's session `poll_rearm`. Actions that ask the engine are carried out in their
 //!    order; a broker that answers each before it hands in the next packet keeps acknowledgements in the order of
 //!    what they acknowledge (MQTT 5 §4.6).
 //! 4. When the connection has ended `handle_closed`, which gives the will if one is due.

@@ -84,7 +84,7 @@ impl<S: Io> Connection<S> {
         for letter in mail.letters {
             match letter {
                 Letter::Live { epoch, command } if self.epoch == Some(epoch) => {
-                    self.session.handle_live(command)
+                    self.session.handle_live(command, self.now_ms())
                 }
                 // The agent has unsubscribed since; the command was ended with the claim.
                 Letter::Live { command, .. } => tracing::debug!(command = %command.id, "has ended meanwhile"),
@@ -97,6 +97,8 @@ impl<S: Io> Connection<S> {
             self.session.handle_inbox_changed();
         }
         if mail.timer {
+            // What was read while this connection waited for the store shows that the peer lives.
+            Box::pin(self.handle_packets()).await?;
             self.handle_timer();
         }
         self.act().await
@@ -114,6 +116,15 @@ impl<S: Io> Connection<S> {
 
     /// Does all that the session asks for.
     async fn act(&mut self) -> ControlFlow<Ending> {
+        self.act_on_all().await?;
+        // While reading is paused the timer is set to the end of that.
+        if let Some(deadline_ms) = self.session.poll_rearm().filter(|_| self.paused_until_ms.is_none()) {
+            self.timer = self.door.timers.rearm(self.timer, self.mailbox.id(), deadline_ms);
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn act_on_all(&mut self) -> ControlFlow<Ending> {
         while let Some(action) = self.session.poll_action() {
             match action {
                 AgentAction::Send(packet) => {
@@ -190,25 +201,25 @@ impl<S: Io> Connection<S> {
                     }
                     None => (Vec::new(), false),
                 };
-                self.session.handle_page(commands, more);
+                self.session.handle_page(commands, more, self.now_ms());
             }
             AgentAction::Acknowledged(id) => {
                 if let Some(epoch) = self.epoch {
                     engine.acknowledged(agent, id, epoch).await?;
                 }
-                self.session.handle_recorded();
+                self.session.handle_recorded(self.now_ms());
             }
             AgentAction::Failed { id, detail } => {
                 if let Some(epoch) = self.epoch {
                     engine.failed(agent, id, epoch, detail).await?;
                 }
-                self.session.handle_recorded();
+                self.session.handle_recorded(self.now_ms());
             }
             AgentAction::Receipt { receipt, packet_id } => {
                 engine.receipt(agent, &self.mailbox, receipt).await?;
                 self.session.handle_stored(packet_id);
                 // A receipt implies the acknowledgement.
-                self.session.handle_recorded();
+                self.session.handle_recorded(self.now_ms());
             }
             AgentAction::Facts { facts, packet_id } => {
                 engine.facts(agent, &self.mailbox, *facts).await?;

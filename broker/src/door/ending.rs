@@ -53,7 +53,9 @@ impl Ending {
     /// either, and ends as one that was silent or is gone.
     pub(super) fn with_unsent(self, unsent: usize) -> Self {
         let deaf = match &self {
-            Self::Session(end) => end.reason == ReasonCode::KeepAliveTimeout,
+            Self::Session(end) => {
+                matches!(Ended::of(end.reason), Ended::KeepAlive | Ended::NoAcknowledgement)
+            }
             Self::Lost(WireEnd::Io(error)) => error.kind() == std::io::ErrorKind::TimedOut,
             Self::Lost(WireEnd::Closed | WireEnd::Tls(_) | WireEnd::WebSocket(_) | WireEnd::Encode(_)) => {
                 false

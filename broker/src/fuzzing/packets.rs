@@ -146,11 +146,11 @@ fn agent_acts(peer: &Peer, session: &mut AgentSession, inbox: &mut impl Iterator
         match action {
             AgentAction::Send(packet) => written(peer, &packet),
             AgentAction::Claim => session.handle_claimed(),
-            AgentAction::Fetch { max } => session.handle_page(inbox.take(max).collect(), true),
-            AgentAction::Acknowledged(_) | AgentAction::Failed { .. } => session.handle_recorded(),
+            AgentAction::Fetch { max } => session.handle_page(inbox.take(max).collect(), true, NOW_MS),
+            AgentAction::Acknowledged(_) | AgentAction::Failed { .. } => session.handle_recorded(NOW_MS),
             AgentAction::Receipt { packet_id, .. } => {
                 session.handle_stored(packet_id);
-                session.handle_recorded();
+                session.handle_recorded(NOW_MS);
             }
             AgentAction::Report { packet_id, .. } => session.handle_stored(packet_id),
             AgentAction::Facts { packet_id, .. } => session.handle_store_failed(packet_id),

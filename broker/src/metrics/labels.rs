@@ -143,6 +143,8 @@ label! {
         Lost = "lost",
         /// Nothing came for one and a half keep-alives.
         KeepAlive = "keep_alive",
+        /// It was sent a command, and nothing came for 20 s: neither the acknowledgement nor anything else.
+        NoAcknowledgement = "no_acknowledgement",
         /// A newer connection took over.
         TakenOver = "taken_over",
         /// What came was no valid packet.
@@ -328,6 +330,7 @@ const REFUSED: &[(ReasonCode, Refused)] = &[
 const ENDED: &[(ReasonCode, Ended)] = &[
     (ReasonCode::Success, Ended::Left),
     (ReasonCode::KeepAliveTimeout, Ended::KeepAlive),
+    (ReasonCode::ImplementationSpecificError, Ended::NoAcknowledgement),
     (ReasonCode::SessionTakenOver, Ended::TakenOver),
     (ReasonCode::MalformedPacket, Ended::Malformed),
     (ReasonCode::PacketTooLarge, Ended::Malformed),

@@ -7,12 +7,13 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use wakemq_broker::door::Limits;
 use wakemq_protocol::limits::IN_FLIGHT_MAX;
-use wakemq_protocol::{AgentId, Kind, SlotChoice, Submission};
+use wakemq_protocol::{AgentId, CommandId, CommandState, Kind, SlotChoice, Submission};
 use wakemq_publisher::{Verdict, Wanted};
+use wakemq_tests::clock::SetClock;
 use wakemq_tests::descriptors;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Client, Login, Property, Version};
-use wakemq_tests::wait::{LIMIT, within};
+use wakemq_tests::wait::{LIMIT, eventually, within};
 
 /// Connections that never speak.
 const SILENT: usize = 1000;
@@ -68,6 +69,70 @@ async fn a_silent_agent_is_ended_after_one_and_a_half_keep_alives() -> Result<()
     let view = broker.management()?.agent(&"pc-1".parse()?).await?;
     assert!(!view.connected);
     Ok(())
+}
+
+/// Waits until a command of one agent is in a state.
+async fn becomes(broker: &InProcessBroker, id: CommandId, state: CommandState) -> Result<()> {
+    let mut management = broker.management()?;
+    eventually(&format!("the command to be {state}"), async || {
+        let outcomes = management.command(id).await?.outcomes;
+        Ok(outcomes.iter().any(|outcome| outcome.state == state).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_that_is_dead_and_not_closed_is_ended_20_s_after_a_command() -> Result<()> {
+    let time = SetClock::start();
+    let broker = InProcessBroker::start(Injected { clock: time.clock(), ..Injected::default() }).await?;
+    let made = broker.import(&["pc-1"]).await?;
+    let login = Login { keep_alive: 1000, ..Login::new(Version::V5, "pc-1", made[0].1.expose()) };
+    let mut dead = broker.dial().await?;
+    dead.enter(&login).await?;
+    dead.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
+    time.pass(300_000);
+    let publisher = broker.publisher().await?;
+    let woken = publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)).await?;
+    becomes(&broker, woken.id(), CommandState::Sent).await?;
+    time.pass(21_000);
+    becomes(&broker, woken.id(), CommandState::Queued).await?;
+    assert!(!broker.management()?.agent(&"pc-1".parse()?).await?.connected);
+    // Had it lived, it would have read this.
+    dead.command().await?;
+    assert_eq!(dead.closed().await?, Some(0x83));
+    let ended = r#"wakemq_disconnections_total{reason="no_acknowledgement"}"#;
+    assert_eq!(broker.scrape()?.of(ended)?, 1.0);
+
+    let mut next = broker.dial().await?;
+    next.enter(&login).await?;
+    next.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
+    let (packet_id, payload) = next.command().await?;
+    assert_eq!(payload["id"], woken.id().to_string());
+    next.acknowledge(packet_id).await?;
+    becomes(&broker, woken.id(), CommandState::Acknowledged).await?;
+    // Nothing is awaited any more: it may be quiet for its keep-alive.
+    time.pass(400_000);
+    next.ping().await
+}
+
+#[tokio::test]
+async fn an_agent_that_withholds_an_acknowledgement_stays_as_long_as_it_is_heard() -> Result<()> {
+    let time = SetClock::start();
+    let broker = InProcessBroker::start(Injected { clock: time.clock(), ..Injected::default() }).await?;
+    let made = broker.import(&["pc-1"]).await?;
+    let login = Login { keep_alive: 1000, ..Login::new(Version::V4, "pc-1", made[0].1.expose()) };
+    let mut full = broker.dial().await?;
+    full.enter(&login).await?;
+    full.subscribe("wake/v1/agents/pc-1/commands", 1).await?;
+    let publisher = broker.publisher().await?;
+    let woken = publisher.submit(&"pc-1".parse::<AgentId>()?, Submission::new(Kind::Wake)).await?;
+    let (packet_id, _) = full.command().await?;
+    for _ in 0..5 {
+        time.pass(15_000);
+        full.ping().await?;
+    }
+    full.acknowledge(packet_id).await?;
+    becomes(&broker, woken.id(), CommandState::Acknowledged).await
 }
 
 /// Lets an agent log in and subscribe that then reads nothing any more.

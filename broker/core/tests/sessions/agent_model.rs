@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{
     FileFailurePersistence, RngAlgorithm, TestCaseResult, TestError, TestRng, TestRunner,
 };
-use wakemq_core::packet::{Connect, QoS, ReasonCode};
+use wakemq_core::packet::{ClientPacket, Connect, QoS, ReasonCode};
 use wakemq_core::{AgentAction, AgentSession};
 use wakemq_protocol::{Command, CommandId};
 
@@ -34,6 +34,10 @@ enum Event {
     PubAck(prop::sample::Index, bool),
     /// The engine goes one step on with the oldest question.
     Answer,
+    /// The agent shows that it lives.
+    Ping,
+    /// Time goes on.
+    Pass(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -47,6 +51,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (any::<prop::sample::Index>(), prop::bool::weighted(0.1))
             .prop_map(|(which, error)| Event::PubAck(which, error)),
         9 => Just(Event::Answer),
+        3 => Just(Event::Ping),
+        2 => (0..12_000_u64).prop_map(Event::Pass),
     ]
 }
 
@@ -71,7 +77,14 @@ struct Model {
     /// Commands of the inbox that the present subscription carries.
     carried: Vec<Command>,
     live: VecDeque<CommandId>,
-    in_flight: BTreeMap<u16, CommandId>,
+    /// And when each was sent.
+    in_flight: BTreeMap<u16, (CommandId, u64)>,
+    now_ms: u64,
+    heard_ms: u64,
+    /// What the broker's timer is set to.
+    timer_ms: u64,
+    /// The session has ended the connection.
+    ended: bool,
     next: u64,
     packet_ids: u16,
 }
@@ -79,8 +92,10 @@ struct Model {
 impl Model {
     fn new(receive_maximum: u16) -> Self {
         let connect = Connect { receive_maximum, maximum_packet_size: Some(PACKET_MAX), ..connect(V5) };
+        let session = agent(connect);
         Self {
-            session: agent(connect),
+            timer_ms: session.deadline_ms(),
+            session,
             in_flight_max: usize::from(receive_maximum.min(16)),
             subscribed: false,
             subscription: 0,
@@ -89,6 +104,9 @@ impl Model {
             carried: Vec::new(),
             live: VecDeque::new(),
             in_flight: BTreeMap::new(),
+            now_ms: 0,
+            heard_ms: 0,
+            ended: false,
             next: 0,
             packet_ids: 0,
         }
@@ -110,14 +128,14 @@ impl Model {
                 let packet_id = self.packet_id();
                 self.subscription += u32::from(!self.subscribed);
                 self.subscribed = true;
-                self.session.handle_packet(subscribe(packet_id, &[(OWN, QoS::AtLeastOnce)]), 0);
+                self.packet(subscribe(packet_id, &[(OWN, QoS::AtLeastOnce)]));
             }
             Event::Unsubscribe => {
                 let packet_id = self.packet_id();
                 self.subscription += u32::from(self.subscribed);
                 self.subscribed = false;
                 self.live.clear();
-                self.session.handle_packet(unsubscribe(packet_id, &[OWN]), 0);
+                self.packet(unsubscribe(packet_id, &[OWN]));
             }
             Event::Submit(large) => {
                 let command = self.new_command(*large);
@@ -129,13 +147,44 @@ impl Model {
                 if self.subscribed && self.live.len() < 100 {
                     self.live.push_back(command.id);
                 }
-                self.session.handle_live(command);
+                self.session.handle_live(command, self.now_ms);
             }
             Event::Poke => self.session.handle_inbox_changed(),
             Event::PubAck(which, error) => return self.acknowledge(*which, *error),
             Event::Answer => return self.answer(),
+            Event::Ping => self.packet(ClientPacket::PingReq),
+            Event::Pass(ms) => return self.pass(*ms),
         }
         self.look(&[]).map(drop)
+    }
+
+    fn packet(&mut self, packet: ClientPacket) {
+        self.heard_ms = self.now_ms;
+        self.session.handle_packet(packet, self.now_ms);
+    }
+
+    /// When the session is to end the connection: 20 s after it was last heard, and after the oldest was sent that is
+    /// not acknowledged; or with the keep-alive.
+    fn due_ms(&self) -> u64 {
+        let keep_alive_ms = self.heard_ms + 90_000;
+        let oldest_ms = self.in_flight.values().map(|(_, sent_ms)| *sent_ms).min();
+        oldest_ms.map_or(keep_alive_ms, |oldest_ms| keep_alive_ms.min(oldest_ms.max(self.heard_ms) + 20_000))
+    }
+
+    /// Lets time pass, and the timer fire whenever it does.
+    fn pass(&mut self, ms: u64) -> TestCaseResult {
+        let until_ms = self.now_ms + ms;
+        while !self.ended && self.timer_ms <= until_ms {
+            self.now_ms = self.now_ms.max(self.timer_ms);
+            self.session.handle_timeout(self.now_ms);
+            self.timer_ms = self.session.deadline_ms();
+            let due = self.now_ms >= self.due_ms();
+            self.look(&[])?;
+            prop_assert_eq!(self.ended, due, "at {}", self.now_ms);
+        }
+        self.now_ms = until_ms;
+        prop_assert!(self.ended || until_ms < self.due_ms(), "it is alive at {}", until_ms);
+        Ok(())
     }
 
     fn acknowledge(&mut self, which: prop::sample::Index, error: bool) -> TestCaseResult {
@@ -144,9 +193,9 @@ impl Model {
         }
         let packet_ids: Vec<_> = self.in_flight.keys().copied().collect();
         let packet_id = *which.get(&packet_ids);
-        let id = self.in_flight.remove(&packet_id).expect("it is in flight");
+        let (id, _) = self.in_flight.remove(&packet_id).expect("it is in flight");
         let reason = if error { ReasonCode::UnspecifiedError } else { ReasonCode::Success };
-        self.session.handle_packet(puback(packet_id, reason), 0);
+        self.packet(puback(packet_id, reason));
         let before = self.questions.len();
         self.look(&[])?;
         let asked = &self.questions[before].ask;
@@ -183,13 +232,13 @@ impl Model {
                     if subscription == self.subscription {
                         page = read.iter().map(|command| command.id).collect();
                     }
-                    self.session.handle_page(read, more);
+                    self.session.handle_page(read, more, self.now_ms);
                 }
             },
             AgentAction::Acknowledged(id) | AgentAction::Failed { id, .. } => {
                 self.carried.retain(|command| command.id != id);
                 self.inbox.retain(|command| command.id != id);
-                self.session.handle_recorded();
+                self.session.handle_recorded(self.now_ms);
             }
             other => prop_assert!(false, "{other:?} asks nothing"),
         }
@@ -205,7 +254,8 @@ impl Model {
             for (packet_id, id) in commands_sent(std::slice::from_ref(&action)) {
                 prop_assert!(self.subscribed, "sent {id} while unsubscribed");
                 prop_assert!(packet_id != 0);
-                prop_assert!(self.in_flight.insert(packet_id, id).is_none(), "{packet_id} is in use");
+                let sent = (id, self.now_ms);
+                prop_assert!(self.in_flight.insert(packet_id, sent).is_none(), "{packet_id} is in use");
                 self.settle(id, &mut page)?;
             }
             match action {
@@ -221,10 +271,14 @@ impl Model {
                 | AgentAction::Release
                 | AgentAction::Fetch { .. }
                 | AgentAction::Acknowledged(_) => self.ask(action),
+                AgentAction::Close(_) => self.ended = true,
                 other => prop_assert!(false, "{other:?}"),
             }
         }
         prop_assert!(self.in_flight.len() <= self.in_flight_max, "too many in flight");
+        self.timer_ms = self.session.poll_rearm().unwrap_or(self.timer_ms);
+        prop_assert_eq!(self.session.deadline_ms(), self.due_ms());
+        prop_assert!(self.timer_ms <= self.due_ms(), "the timer fires too late");
         Ok(page)
     }
 
@@ -245,8 +299,8 @@ impl Model {
     /// Lets the engine answer all, and the agent acknowledge all: then nothing may be left behind.
     fn settle_down(&mut self) -> TestCaseResult {
         self.quiet()?;
-        while let Some((packet_id, id)) = self.in_flight.pop_first() {
-            self.session.handle_packet(puback(packet_id, ReasonCode::Success), 0);
+        while let Some((packet_id, (id, _))) = self.in_flight.pop_first() {
+            self.packet(puback(packet_id, ReasonCode::Success));
             self.look(&[])?;
             self.quiet()?;
             prop_assert!(
@@ -277,6 +331,10 @@ fn holds((receive_maximum, events): (u16, Vec<Event>)) -> TestCaseResult {
     let mut model = Model::new(receive_maximum);
     for event in &events {
         model.step(event)?;
+        if model.ended {
+            // All that was carried is pending again, and the next connection begins anew.
+            return Ok(());
+        }
     }
     model.settle_down()
 }

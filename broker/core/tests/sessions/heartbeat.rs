@@ -33,6 +33,64 @@ fn a_silent_agent_is_ended_after_one_and_a_half_keep_alives() {
     }
 }
 
+/// What happens between a session and its peer.
+enum Then {
+    Sent,
+    Heard,
+    Acknowledged,
+}
+
+/// A second, what happens in it, and when the connection is due then.
+type Step = (u64, Then, u64);
+
+#[test]
+fn who_was_sent_something_is_to_be_heard_within_20_s() {
+    use Then::{Acknowledged, Heard, Sent};
+    let cases: [(&str, &[Step]); 7] = [
+        ("dead", &[(10, Sent, 30)]),
+        ("the oldest counts", &[(10, Sent, 30), (25, Sent, 30)]),
+        ("heard, and not acknowledged", &[(10, Sent, 30), (25, Heard, 45), (44, Heard, 64)]),
+        ("acknowledged", &[(10, Sent, 30), (11, Heard, 31), (11, Acknowledged, 101)]),
+        ("sent again", &[(10, Sent, 30), (11, Heard, 31), (11, Acknowledged, 101), (12, Sent, 32)]),
+        ("the keep-alive ends before", &[(75, Sent, 90)]),
+        ("heard at the same time", &[(10, Heard, 100), (10, Sent, 30)]),
+    ];
+    for (what, steps) in cases {
+        let mut heartbeat = Heartbeat::new(60, KEEP_ALIVE_MAX_SECS, 0);
+        let mut timer_ms = heartbeat.deadline_ms();
+        for (secs, then, due) in steps {
+            let now_ms = secs * 1000;
+            match then {
+                Sent => heartbeat.sent(now_ms),
+                Heard => heartbeat.heard(now_ms),
+                Acknowledged => heartbeat.acknowledged(),
+            }
+            timer_ms = heartbeat.poll_rearm().unwrap_or(timer_ms);
+            assert_eq!(heartbeat.poll_rearm(), None, "{what}: told once");
+            assert_eq!(heartbeat.deadline_ms(), due * 1000, "{what} at {secs}");
+            assert!(timer_ms <= due * 1000, "{what}: the timer fires at {timer_ms}, too late");
+        }
+        let due_ms = heartbeat.deadline_ms();
+        assert_eq!(heartbeat.end(due_ms - 1), None, "{what}");
+        assert!(heartbeat.end(due_ms).is_some(), "{what}");
+    }
+}
+
+#[test]
+fn it_is_told_which_of_the_two_was_over() {
+    let mut heartbeat = Heartbeat::new(60, KEEP_ALIVE_MAX_SECS, 0);
+    heartbeat.sent(69_000);
+    assert_eq!(heartbeat.end(500_000).map(|end| end.reason), Some(ReasonCode::ImplementationSpecificError));
+    let mut heartbeat = Heartbeat::new(60, KEEP_ALIVE_MAX_SECS, 0);
+    heartbeat.sent(70_000);
+    assert_eq!(heartbeat.end(500_000).map(|end| end.reason), Some(ReasonCode::KeepAliveTimeout));
+}
+
+#[test]
+fn waiting_for_an_acknowledgement_takes_no_room() {
+    assert_eq!(size_of::<Heartbeat>(), 16);
+}
+
 #[test]
 fn a_silent_operator_is_ended_alike() {
     let mut session = operator(connect(BOTH[1]));

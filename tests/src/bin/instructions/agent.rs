@@ -104,12 +104,12 @@ impl Agent {
                 AgentAction::Fetch { max } => {
                     let epoch = self.epoch.context("nothing is claimed")?;
                     let page = engine.fetch(agent, epoch, max).await?;
-                    self.session.handle_page(page.commands, page.more);
+                    self.session.handle_page(page.commands, page.more, engine.clock().mono_ms());
                 }
                 AgentAction::Acknowledged(id) => {
                     let epoch = self.epoch.context("nothing is claimed")?;
                     engine.acknowledged(agent, id, epoch).await?;
-                    self.session.handle_recorded();
+                    self.session.handle_recorded(engine.clock().mono_ms());
                 }
                 other @ (AgentAction::Release
                 | AgentAction::Failed { .. }

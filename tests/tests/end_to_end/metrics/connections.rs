@@ -3,7 +3,9 @@
 use anyhow::Result;
 use wakemq_broker::registry::Letter;
 use wakemq_link::http::Method;
-use wakemq_protocol::{AgentId, Command, CommandId, GroupPath, Kind, Priority, Timestamp, Transport};
+use wakemq_protocol::{
+    AgentId, Command, CommandId, GroupPath, Kind, Priority, Submission, Timestamp, Transport,
+};
 use wakemq_tests::clock::SetClock;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
 use wakemq_tests::raw::{Login, Version, frame};
@@ -148,6 +150,14 @@ async fn ends(moved: &mut Moved) -> Result<()> {
     let (_agent, _) = watched.agent("pc-2").await?;
     time.pass(3_600_000);
     watched.rises(moved, &ended("keep_alive")).await?;
+
+    let (mut agent, _) = watched.agent("pc-4").await?;
+    agent.subscribe("wake/v1/agents/pc-4/commands", 1).await?;
+    let publisher = watched.broker.publisher().await?;
+    publisher.submit(&"pc-4".parse::<AgentId>()?, Submission::new(Kind::Wake)).await?;
+    agent.command().await?;
+    time.pass(21_000);
+    watched.rises(moved, &ended("no_acknowledgement")).await?;
 
     let (_agent, _) = watched.agent("pc-3").await?;
     let mut http = watched.broker.http(Some(watched.broker.profile()?.secret))?;
