@@ -175,6 +175,8 @@ pub enum SecurityWhat {
     ClonedIdentity,
     /// A source address keeps giving wrong secrets.
     WrongSecrets,
+    /// So many connections come from a source address that some were turned away for the sake of others.
+    ConnectionFlood,
     /// An agent told of a command that is not its own.
     ForeignReceipt,
 }

@@ -128,6 +128,7 @@ const GOLDEN: &[(&str, Reprint)] = &[
     ("event/report-empty.json", json::<Event>),
     ("event/security-cloned-identity.json", json::<Event>),
     ("event/security-wrong-secrets.json", json::<Event>),
+    ("event/security-connection-flood.json", json::<Event>),
     ("event/security-foreign-receipt.json", json::<Event>),
     ("http/enrol-request.json", json::<EnrolRequest>),
     ("http/enrol-request-minimal.json", json::<EnrolRequest>),

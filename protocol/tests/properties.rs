@@ -177,7 +177,9 @@ fn event_body() -> impl Strategy<Value = EventBody> {
         agent,
         report: fields.into_iter().map(|(name, number)| (name, number.into())).collect(),
     });
-    let what = prop::sample::select(&[What::ClonedIdentity, What::WrongSecrets, What::ForeignReceipt][..]);
+    let what = prop::sample::select(
+        &[What::ClonedIdentity, What::WrongSecrets, What::ConnectionFlood, What::ForeignReceipt][..],
+    );
     let security = (what, option::of(".{0,40}"), prop::collection::vec(".{0,40}", 0..3), ".{0,100}")
         .prop_map(|(what, who, addresses, detail)| Body::Security { what, who, addresses, detail });
     prop_oneof![presence, command, report, security]

@@ -40,6 +40,11 @@ impl Admission {
         self.due_ns = self.due_ns.max(now_ns).saturating_add(self.interval_ns);
         Some(wait_ns)
     }
+
+    /// Returns from when on it is as if nobody had ever come, in nanoseconds.
+    pub fn due_ns(&self) -> u64 {
+        self.due_ns
+    }
 }
 
 /// Returns within how many seconds agents are to come back after a lost connection: over so long that `agents` of them

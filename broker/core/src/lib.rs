@@ -26,6 +26,8 @@ mod operator;
 pub mod packet;
 pub mod power;
 mod publish_rate;
+mod shares;
+mod source;
 mod throttle;
 
 pub use agent::{AgentAction, AgentSession};
@@ -36,4 +38,6 @@ pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
 pub use operator::{OperatorAction, OperatorSession, Refusal, Response, Rights, SubmitRequest, check_kind};
 pub use publish_rate::PublishRate;
-pub use throttle::{Judged, Penalty, Source, Throttle};
+pub use shares::Shares;
+pub use source::Source;
+pub use throttle::{Judged, Penalty, Throttle};

@@ -106,6 +106,9 @@ pub struct Limits {
     /// How many are let in at once after a quiet while.
     #[serde(deserialize_with = "ranged::<1, 1_000_000, _, _>")]
     pub admission_burst: u32,
+    /// Of these, and of connections that have not said who they are, how much one source may take in percent.
+    #[serde(deserialize_with = "ranged::<1, 100, _, _>")]
+    pub source_share_percent: u8,
     /// Most TLS handshakes in progress at a time.
     #[serde(deserialize_with = "ranged::<1, 100_000, _, _>")]
     pub handshakes_in_progress: usize,
@@ -165,6 +168,7 @@ impl Default for Limits {
             max_connections: 50_000,
             admissions_per_sec: 2_000,
             admission_burst: 2_000,
+            source_share_percent: 50,
             handshakes_in_progress: 512,
             handshake_secs: 10,
             connect_secs: 10,
@@ -267,6 +271,7 @@ mod tests {
             ("[limits]\nreturn_secs = \"soon\"\n", "dir/w.toml:2:15: ", "a whole number, 1 to 86400"),
             ("[limits]\nadmissions_per_sec = 0\n", "dir/w.toml:2:22: ", "1 to 1000000"),
             ("[limits]\n\nadmission_burst = 1_000_001\n", "dir/w.toml:3:19: ", "1 to 1000000"),
+            ("[limits]\nsource_share_percent = 101\n", "dir/w.toml:2:24: ", "1 to 100"),
             ("[limits]\nadmissions_per_sec = 0.5\n", "dir/w.toml:2:22: ", "a whole number"),
             ("[limits]\nkeep_alive_max_secs = 70000\n", "dir/w.toml:2:23: ", "5 to 65535"),
             ("[listen]\naddresses = [\"[::]:1\", \"broker:8883\"]\n", "dir/w.toml:2:24: ", "IP:PORT"),

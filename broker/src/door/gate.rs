@@ -6,7 +6,13 @@
 //! wait than the rate lets in within that time. Who would wait longer is closed, after a random moment so that a herd
 //! does not come back in step; and at once where too many are waiting to be closed already, since each of them holds a
 //! descriptor.
+//!
+//! One source, see [`Source`], cannot keep others out. Who comes faster than its share of the rate waits for at most half
+//! as long as others, so that the second half of the queue is theirs; and only a share of all places may be held by
+//! connections of one source that have not said who they are. While the queue is short one source may take all the
+//! rate: agents behind one address come back as fast as others.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +21,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use wakemq_core::admission::Admission;
+use wakemq_core::{Shares, Source};
 
-use super::Limits;
 use super::listener::{Place, Places};
+use super::{Limits, Serves};
 use crate::metrics::{Label as _, Metrics, Refused, Waited};
 
 /// How long one that is turned away stays open, in milliseconds.
@@ -26,6 +33,8 @@ const LINGER_MS: std::ops::RangeInclusive<u64> = 100..=3_000;
 const LINGERING_MAX: usize = 512;
 /// Of so many connections that may be open, one place is for such a one.
 const LINGERING_SHARE: usize = 8;
+/// Of so many sources there is room in the table of unknown ones when nobody is unknown.
+const KEPT: usize = 1_000;
 /// How long nothing more is logged of connections that are turned away for the same reason.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -47,6 +56,9 @@ struct Told {
 pub(super) struct Gate {
     opened: Instant,
     admission: Mutex<Admission>,
+    /// None if each source may take all.
+    shares: Option<Mutex<Shares>>,
+    unknown: Arc<UnknownOnes>,
     handshakes: Semaphore,
     lingering: Arc<Places>,
     told: Mutex<[Told; Refused::ALL.len()]>,
@@ -54,8 +66,18 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(limits: &Limits) -> Self {
+        let share = limits.source_share_percent;
+        let shares = || {
+            let [per_sec, burst] = [limits.admissions_per_sec, limits.admission_burst]
+                .map(|whole| u32::try_from(share_of(whole.into(), share)).unwrap_or(u32::MAX));
+            Mutex::new(Shares::new(per_sec, burst))
+        };
+        let unknown_max =
+            usize::try_from(share_of(limits.max_connections as u64, share)).unwrap_or(usize::MAX);
         Self {
             opened: Instant::now(),
+            shares: (share < 100).then(shares),
+            unknown: Arc::new(UnknownOnes { max: unknown_max, by_source: Mutex::default() }),
             admission: Mutex::new(Admission::new(limits.admissions_per_sec, limits.admission_burst)),
             handshakes: Semaphore::new(limits.handshakes_in_progress),
             lingering: Places::new(lingering_max(limits.max_connections)),
@@ -66,14 +88,23 @@ impl Gate {
     /// Waits for a connection's turn, and for room among the handshakes; its own is to end by `deadline`.
     pub(super) async fn pass(
         &self,
+        address: SocketAddr,
         deadline: Instant,
         metrics: &Metrics,
     ) -> Result<SemaphorePermit<'_>, Refused> {
         let now = Instant::now();
         // As long again is left for the handshake itself.
-        let patience = deadline.saturating_duration_since(now) / 2;
-        let arrived = self.admission.lock().arrive(ns(now - self.opened), ns(patience));
-        let Some(wait_ns) = arrived else { return Err(Refused::OverRate) };
+        let mut patience = deadline.saturating_duration_since(now) / 2;
+        let now_ns = ns(now - self.opened);
+        let shares = self.shares.as_ref();
+        let within = shares.is_none_or(|shares| shares.lock().arrive(address.ip().into(), now_ns));
+        if !within {
+            patience /= 2;
+        }
+        let arrived = self.admission.lock().arrive(now_ns, ns(patience));
+        let Some(wait_ns) = arrived else {
+            return Err(if within { Refused::OverRate } else { Refused::OverShare });
+        };
         if wait_ns > 0 {
             metrics.admission_waits.of(Waited::Rate).inc();
             sleep_until(now + Duration::from_nanos(wait_ns)).await;
@@ -85,6 +116,15 @@ impl Gate {
         match timeout_at(now + patience, self.handshakes.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Refused::TooManyHandshakes),
+        }
+    }
+
+    /// Counts a connection as one that has not said who it is, for as long as what is returned lives; `None` if its
+    /// source has as many as it may. Administrators' doors have places of their own.
+    pub(super) fn unknown(&self, address: SocketAddr, serves: Serves) -> Option<Unknown> {
+        match serves {
+            Serves::Clients => UnknownOnes::enter(&self.unknown, address.ip().into()),
+            Serves::Admin => Some(Unknown(None)),
         }
     }
 
@@ -113,6 +153,53 @@ pub(super) async fn linger<S>(io: S, place: Place, mut draining: watch::Receiver
     }
     drop(io);
     drop(place);
+}
+
+/// How many connections of each source there are that have not said who they are.
+#[derive(Debug)]
+struct UnknownOnes {
+    /// Most of one source.
+    max: usize,
+    /// There are no more of them than connections.
+    by_source: Mutex<HashMap<Source, usize>>,
+}
+
+impl UnknownOnes {
+    fn enter(this: &Arc<Self>, source: Source) -> Option<Unknown> {
+        let mut by_source = this.by_source.lock();
+        let count = by_source.get(&source).copied().unwrap_or_default();
+        if count >= this.max {
+            return None;
+        }
+        by_source.insert(source, count + 1);
+        Some(Unknown(Some((this.clone(), source))))
+    }
+}
+
+/// A connection that has not said who it is, and counts as one.
+#[derive(Debug)]
+pub(super) struct Unknown(Option<(Arc<UnknownOnes>, Source)>);
+
+impl Drop for Unknown {
+    fn drop(&mut self) {
+        let Some((all, source)) = &self.0 else { return };
+        let mut by_source = all.by_source.lock();
+        match by_source.get_mut(source) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => {
+                by_source.remove(source);
+            }
+        }
+        if by_source.is_empty() && by_source.capacity() > KEPT {
+            // What a storm of connections needed is given back when it is over.
+            *by_source = HashMap::new();
+        }
+    }
+}
+
+/// Returns a share of something, at least one.
+fn share_of(whole: u64, percent: u8) -> u64 {
+    (whole * u64::from(percent) / 100).max(1)
 }
 
 fn ns(duration: Duration) -> u64 {

@@ -53,6 +53,9 @@ pub struct Limits {
     pub admissions_per_sec: u32,
     /// How many are let in at once after a quiet while.
     pub admission_burst: u32,
+    /// How much of these, and of places for connections that have not said who they are, one source may take while
+    /// others want them too, in percent.
+    pub source_share_percent: u8,
     /// Most TLS handshakes at a time; one more waits, and is turned away after a while.
     pub handshakes_in_progress: usize,
     /// How long a TLS handshake may take, waiting included.
@@ -75,6 +78,7 @@ impl Default for Limits {
             max_connections: 50_000,
             admissions_per_sec: 2_000,
             admission_burst: 2_000,
+            source_share_percent: 50,
             handshakes_in_progress: 512,
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
@@ -242,16 +246,23 @@ impl Door {
                 Serves::Clients => opening::passed_on(&door, &mut io, address, deadline).await?,
                 Serves::Admin => (address, Vec::new()),
             };
+            let Some(unknown) = door.gate.unknown(address, serves) else {
+                return Ok((opening::Opened::TurnedAway(io, Refused::OverShare), address, None));
+            };
             let opened = opening::open(&door, io, behind, address, serves, deadline).await?;
-            Ok::<_, opening::OpenError>((opened, address))
+            Ok::<_, opening::OpenError>((opened, address, Some(unknown)))
         };
         match opened.await {
-            Ok((opening::Opened::Mqtt(wire, deadline), address)) => {
+            // It counts as unknown until its CONNECT is answered.
+            Ok((opening::Opened::Mqtt(wire, deadline), address, _unknown)) => {
                 login::login(&door, wire, address, deadline).await
             }
-            Ok((opening::Opened::Http(stream), address)) => Ok(Session::Http(stream, address)),
-            Ok((opening::Opened::TurnedAway(io, why), address)) => {
+            Ok((opening::Opened::Http(stream), address, _)) => Ok(Session::Http(stream, address)),
+            Ok((opening::Opened::TurnedAway(io, why), address, _)) => {
                 let place = self.gate.turn_away(why, address, self.metrics());
+                if why == Refused::OverShare {
+                    self.engine.connection_flood(address.ip());
+                }
                 Ok(Session::TurnedAway(io, place))
             }
             Err(error) => {

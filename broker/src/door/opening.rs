@@ -115,7 +115,7 @@ pub(super) async fn open<S: Io>(
     let mut draining = door.draining.subscribe();
     let opened = async {
         // Boxed, so that what a handshake needs is gone from a parked connection's task.
-        let shaken = Box::pin(timeout_at(deadline, handshake(door, io, begun, serves, deadline)))
+        let shaken = Box::pin(timeout_at(deadline, handshake(door, io, begun, (address, serves), deadline)))
             .await
             .map_err(|_| OpenError::HandshakeTimedOut)??;
         let mut wire = match shaken {
@@ -147,14 +147,14 @@ async fn handshake<S: Io>(
     door: &Door,
     mut io: S,
     begun: Vec<u8>,
-    serves: Serves,
+    (address, serves): (SocketAddr, Serves),
     deadline: Instant,
 ) -> Result<Shaken<S>, OpenError> {
     let hello = read_hello(&mut io, begun).await?;
     // Only who has said all of its hello takes a turn and a place from others. The administrators' places are few
     // enough as it is, and are to be had when everybody else comes at once.
     let permit = match serves {
-        Serves::Clients => match door.gate.pass(deadline, door.metrics()).await {
+        Serves::Clients => match door.gate.pass(address, deadline, door.metrics()).await {
             Ok(permit) => Some(permit),
             Err(why) => return Ok(Shaken::TurnedAway(io, why)),
         },

@@ -1,4 +1,5 @@
-//! Wrong secrets: who hammers them is answered later and later, and told of.
+//! Sources that do harm: who hammers wrong secrets is answered later and later, and told of, and so is who comes with
+//! more connections than others bear.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -60,6 +61,16 @@ impl Engine {
         }
     }
 
+    /// Tells that connections from an address were turned away for the sake of others.
+    pub fn connection_flood(&self, address: IpAddr) {
+        let source = Source::from(address).to_string();
+        let detail = format!(
+            "so many connections come from {source} that some were turned away, so that others are let in; if many \
+             agents share this address, see source_share_percent in [limits]"
+        );
+        self.security_event(SecurityWhat::ConnectionFlood, None, GroupPath::root(), vec![source], detail);
+    }
+
     fn tell_of_wrong_secrets(&self, address: IpAddr, wrong: u32) {
         let detail = format!(
             "{wrong} wrong secrets came from {address} with less than ten minutes between them; refusals are delayed, \
@@ -102,6 +113,18 @@ mod tests {
 
     fn engine() -> Arc<Engine> {
         engine_heard_by(Arc::new(NoEvents))
+    }
+
+    #[test]
+    fn a_flood_of_a_network_is_told_once() {
+        let heard = Arc::new(Heard::default());
+        let engine = engine_heard_by(heard.clone());
+        for address in ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.1"] {
+            engine.connection_flood(address.parse().unwrap());
+        }
+        let told = serde_json::to_value(&*heard.0.lock()).unwrap();
+        let told: Vec<_> = told.as_array().unwrap().iter().map(|news| &news["addresses"][0]).collect();
+        assert_eq!(told, ["2001:db8::/64", "192.0.2.1"]);
     }
 
     #[tokio::test(start_paused = true)]

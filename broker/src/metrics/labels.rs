@@ -76,6 +76,8 @@ label! {
         TooManyConnections = "too_many_connections",
         /// It came faster than the rate, and would have had to wait too long for its turn.
         OverRate = "over_rate",
+        /// Its source had more than its share already, and there was hardly room for others.
+        OverShare = "over_share",
         /// It waited as long as it may, and as many handshakes as there may be were still in progress.
         TooManyHandshakes = "too_many_handshakes",
         /// A balancer did not say whose connection it passes on.

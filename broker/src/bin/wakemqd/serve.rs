@@ -121,6 +121,7 @@ fn limits(config: &Config, max_connections: usize) -> Limits {
         max_connections,
         admissions_per_sec: limits.admissions_per_sec,
         admission_burst: limits.admission_burst,
+        source_share_percent: limits.source_share_percent,
         handshakes_in_progress: limits.handshakes_in_progress,
         handshake: Duration::from_secs(limits.handshake_secs.into()),
         connect: Duration::from_secs(limits.connect_secs.into()),

@@ -1,7 +1,7 @@
 //! A door over in-memory streams, and clients that speak TLS and a little MQTT.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +53,13 @@ impl Fixture {
 
     /// Opens a stream to a door.
     pub(super) fn dial_as(&self, serves: Serves) -> DuplexStream {
+        self.dial_from(Ipv4Addr::LOCALHOST.into(), serves)
+    }
+
+    /// Opens a stream to a door, as somebody else.
+    pub(super) fn dial_from(&self, address: IpAddr, serves: Serves) -> DuplexStream {
         let (near, far) = duplex(STREAM_BYTES);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        tokio::spawn(self.door.clone().serve_as(far, address, serves));
+        tokio::spawn(self.door.clone().serve_as(far, (address, 1).into(), serves));
         near
     }
 

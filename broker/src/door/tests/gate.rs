@@ -19,7 +19,8 @@ fn fixture(limits: Limits) -> Fixture {
 }
 
 fn rate(admissions_per_sec: u32, admission_burst: u32) -> Limits {
-    Limits { admissions_per_sec, admission_burst, ..Limits::default() }
+    // All come from one address here.
+    Limits { admissions_per_sec, admission_burst, source_share_percent: 100, ..Limits::default() }
 }
 
 /// Asserts that something took as long as it should.
@@ -208,4 +209,56 @@ async fn nobody_waits_for_a_broker_that_stops() {
         assert!(at.unwrap() - began < TICK);
     }
     assert_eq!(fixture.refused(Refused::Draining), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_source_fills_half_of_the_queue_and_the_other_half_is_for_others() {
+    // Half of the handshake's limit is for waiting: two seconds. Five at once are one source's share.
+    let limits = Limits { handshake: Duration::from_secs(4), ..Limits::default() };
+    let fixture = fixture(Limits { admissions_per_sec: 10, admission_burst: 10, ..limits });
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(fixture.half_shake().await);
+    }
+    settle().await;
+    // Ten at once, for nobody else wanted to; then those who wait for at most a second.
+    assert_eq!((fixture.waited(Waited::Rate), fixture.refused(Refused::OverShare)), (10, 20));
+    let [v4, v6] = ["192.0.2.1", "2001:db8::1"].map(|address| address.parse().unwrap());
+    let others = [v4, v6, v4, v6].map(|other| fixture.shake(fixture.dial_from(other, Serves::Clients)));
+    for (shaken, tenths) in futures_in_turn(others.into()).await.into_iter().zip(11..) {
+        let elapsed = shaken.unwrap().1.as_millis();
+        assert!((tenths * 100 - 2..=tenths * 100 + 2).contains(&elapsed), "{elapsed} ms and not {tenths}00");
+    }
+    assert_eq!(fixture.refused(Refused::OverRate), 0);
+    drop(flood);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_not_said_who_it_is_has_a_share_of_the_places() {
+    let fixture = fixture(Limits { max_connections: 10, ..Limits::default() });
+    let (one, other) = ("2001:db8::1".parse().unwrap(), "2001:db8:0:1::1".parse().unwrap());
+    let began = Instant::now();
+    let mut silent = JoinSet::new();
+    for _ in 0..5 {
+        silent.spawn(closed(fixture.dial_from(one, Serves::Clients)));
+    }
+    settle().await;
+    let neighbour = "2001:db8::2".parse().unwrap();
+    let elapsed = closed(fixture.dial_from(neighbour, Serves::Clients)).await - began;
+    assert!((99..=3004).contains(&elapsed.as_millis()), "{elapsed:?}");
+    assert_eq!(fixture.refused(Refused::OverShare), 1);
+    fixture.shake(fixture.dial_from(other, Serves::Clients)).await.unwrap();
+    fixture.shake(fixture.dial_from(one, Serves::Admin)).await.unwrap();
+    while let Some(at) = silent.join_next().await {
+        took(at.unwrap() - began, 10_000);
+    }
+    fixture.shake(fixture.dial_from(one, Serves::Clients)).await.unwrap();
+
+    // Who has said who it is takes none of them.
+    let secret = fixture.create("pc").await;
+    let mut known = Vec::new();
+    for _ in 0..8 {
+        known.push(fixture.enter("pc", &secret).await);
+    }
+    assert_eq!(fixture.refused(Refused::OverShare), 1);
 }

@@ -1,5 +1,5 @@
-//! WakeMQ's broker, with all defaults but for its limit of connections, its advice for a return, and, where admissions
-//! themselves are measured, its rate of them.
+//! WakeMQ's broker, with all defaults but for its limit of connections, one source's share of them, since all of the load
+//! comes from one address, its advice for a return, and, where admissions themselves are measured, its rate of them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,8 +28,9 @@ pub(super) fn prepare(ground: &Ground, address: SocketAddr, limited: bool) -> Re
     let dir = ground.copy_data()?;
     let return_secs = return_secs(ground.setting.quick);
     let rate = if limited { "" } else { UNLIMITED };
-    let configuration =
-        format!("[limits]\nmax_connections = {CONNECTIONS}\nreturn_secs = {return_secs}\n{rate}");
+    let configuration = format!(
+        "[limits]\nmax_connections = {CONNECTIONS}\nsource_share_percent = 100\nreturn_secs = {return_secs}\n{rate}"
+    );
     std::fs::write(dir.path().join(CONFIG), configuration)?;
     set_profile_endpoints(dir.path(), &[address.to_string()])?;
     Ok(dir)

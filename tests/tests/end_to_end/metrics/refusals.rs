@@ -126,8 +126,14 @@ async fn limits(moved: &mut Moved) -> Result<()> {
     let _second = TcpStream::connect(watched.broker.address()?).await?;
     watched.rises(moved, &refused("too_many_connections")).await?;
 
+    let watched = start(Limits { max_connections: 2, ..Limits::default() }).await?;
+    let _first = TcpStream::connect(watched.broker.address()?).await?;
+    let _second = TcpStream::connect(watched.broker.address()?).await?;
+    watched.rises(moved, &refused("over_share")).await?;
+
     // Half of the handshake's limit is for waiting: time for one more, and not for two.
-    let rate = Limits { admissions_per_sec: 1, admission_burst: 1, ..Limits::default() };
+    let rate =
+        Limits { admissions_per_sec: 1, admission_burst: 1, source_share_percent: 100, ..Limits::default() };
     let watched = start(Limits { handshake: Duration::from_secs(3), ..rate }).await?;
     let crowd = [hello(&watched.broker).await?, hello(&watched.broker).await?, hello(&watched.broker).await?];
     watched.rises(moved, "wakemq_admission_waits_total{for=\"rate\"}").await?;

@@ -58,6 +58,7 @@ fn text(body: &EventBody) -> String {
             let what = match what {
                 SecurityWhat::ClonedIdentity => "cloned identity",
                 SecurityWhat::WrongSecrets => "wrong secrets",
+                SecurityWhat::ConnectionFlood => "connection flood",
                 SecurityWhat::ForeignReceipt => "foreign receipt",
             };
             let who = who.as_deref().map_or_else(String::new, |who| format!(" of {who}"));
