@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wakemq_link::mqtt::ConnectOptions;
-use wakemq_link::{ParseEndpointError, ProxyUrl, TrustError};
+use wakemq_link::seeker::{Seeker, SeekerOptions};
+use wakemq_link::{HeartbeatSettings, ParseEndpointError, ProxyUrl, TrustError};
 use wakemq_protocol::limits::JOURNAL_MAX;
 use wakemq_protocol::{AgentId, Command, Receipt};
 
@@ -25,22 +27,57 @@ const PROGRESS_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
     state: StateDir,
-    keep_alive_secs: u16,
+    heartbeat: HeartbeatSettings,
+    probe_every: Option<Duration>,
     proxy: Option<ProxyUrl>,
     facts: FactsOptions,
 }
 
 impl AgentOptions {
-    /// Makes options with the default keep-alive of 300 s, of an agent that relays; the journal lies in `state`.
+    /// Makes options of an agent that relays, with the default heartbeat: 300 s where nothing is known of the network,
+    /// between 60 s and 1,200 s, by steps of 240 s. The journal and what is learned of networks lie in `state`.
     pub fn new(state: StateDir) -> Self {
         let facts = FactsOptions { relay: true, ..FactsOptions::default() };
-        Self { state, keep_alive_secs: 300, proxy: None, facts }
+        Self { state, heartbeat: HeartbeatSettings::default(), probe_every: None, proxy: None, facts }
     }
 
-    /// Sets how long the connection may stay quiet, in seconds; the broker may say otherwise.
+    /// Sets how long the connection may stay quiet on a network of which nothing is known, in seconds. The bounds
+    /// become wide enough for it; the broker may say otherwise.
     #[must_use]
     pub fn keep_alive_secs(mut self, secs: u16) -> Self {
-        self.keep_alive_secs = secs;
+        let secs = u32::from(secs);
+        self.heartbeat.initial_secs = secs;
+        self.heartbeat.minimum_secs = self.heartbeat.minimum_secs.min(secs);
+        self.heartbeat.maximum_secs = self.heartbeat.maximum_secs.max(secs);
+        self
+    }
+
+    /// Sets the interval to which the agent falls back where a network bears no longer one, in seconds.
+    #[must_use]
+    pub fn heartbeat_min_secs(mut self, secs: u16) -> Self {
+        self.heartbeat.minimum_secs = secs.into();
+        self
+    }
+
+    /// Sets the longest interval that is tried, in seconds.
+    #[must_use]
+    pub fn heartbeat_max_secs(mut self, secs: u16) -> Self {
+        self.heartbeat.maximum_secs = secs.into();
+        self
+    }
+
+    /// Sets how much longer than the last safe interval the next try is, in seconds; with 0 nothing longer is tried.
+    #[must_use]
+    pub fn heartbeat_step_secs(mut self, secs: u16) -> Self {
+        self.heartbeat.step_secs = secs.into();
+        self
+    }
+
+    /// Sets how often better ways are probed: for tests, which cannot wait for an hour.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn probe_every(mut self, interval: Duration) -> Self {
+        self.probe_every = Some(interval);
         self
     }
 
@@ -124,8 +161,9 @@ impl Agent {
     /// facts cannot be read.
     pub fn connect(mut identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
         identity.proxy = options.proxy.or(identity.proxy);
-        let dialer = identity.dialer()?;
-        let journal = Journal::open(&options.state.journal_path(), clock::now())?.locked_by(options.state);
+        let (ladder, dialer) = (identity.ladder()?, identity.way_dialer()?);
+        let state = options.state;
+        let journal = Journal::open(&state.journal_path(), clock::now())?.locked_by(state.clone());
         let instance = random::instance()?;
         let mut facts = Source::new(instance.clone(), options.facts)?;
         for name in facts.missing() {
@@ -134,8 +172,21 @@ impl Agent {
         let id = identity.agent;
         let mut connect = ConnectOptions::new(id.to_string(), id.to_string(), identity.secret);
         connect.clock = wakemq_link::Clock::System;
-        connect.keep_alive_secs = options.keep_alive_secs;
         connect.user_properties = vec![("instance".to_owned(), instance)];
+
+        let seeker = Seeker::new(
+            &ladder,
+            dialer,
+            SeekerOptions {
+                connect,
+                heartbeat: options.heartbeat,
+                memory: state.memory(),
+                unix_ms: u64::try_from(clock::now().unix_ms()).unwrap_or_default(),
+                probe_ms: options
+                    .probe_every
+                    .map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX)),
+            },
+        );
 
         let (command_sender, commands) = mpsc::channel(JOURNAL_MAX);
         let (results, result_receiver) = mpsc::channel(JOURNAL_MAX);
@@ -146,11 +197,11 @@ impl Agent {
         let (watch, noticed) = Watch::start();
         let driver = Driver {
             id: id.clone(),
+            resumes: facts.resumes(),
             facts,
-            dialer,
-            connect,
+            seeker,
+            state,
             status: status_sender,
-            backoff: wakemq_link::Backoff::default(),
             inputs: Inputs {
                 results: result_receiver,
                 progress: progress_receiver,
@@ -158,7 +209,6 @@ impl Agent {
                 noticed,
                 relays: Relays::default(),
             },
-            resumes: 0,
             _watch: watch,
         };
         let task = tokio::spawn(driver.run(journal, command_sender, journalled_sender));

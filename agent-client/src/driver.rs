@@ -1,16 +1,17 @@
-//! The agent's one task: it connects, serves the connection, and waits before it connects again.
+//! The agent's one task: it reaches the broker, serves the session, and journals meanwhile.
 
 mod inputs;
+mod place;
 
-use std::net::SocketAddr;
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
-use wakemq_link::mqtt::{ConnectError, ConnectOptions, Connected, Event, ReasonCode, Session, SessionError};
-use wakemq_link::{Backoff, DialError, Dialer, ProxyUrl};
+use tokio::time::{Instant, timeout};
+use wakemq_link::AnySession;
+use wakemq_link::ladder::{Lost, Refusal};
+use wakemq_link::mqtt::{ConnectError, Event, ReasonCode, SessionError};
+use wakemq_link::seeker::{Arrival, Seeker, SeekerEvent, Setback};
 use wakemq_protocol::{AgentId, Command, Topic};
 
 use crate::facts::Source;
@@ -18,9 +19,10 @@ use crate::inbox::{Flushed, Inbox};
 use crate::journal::Journal;
 use crate::outbox::Outbox;
 use crate::surroundings::{Noticed, Watch};
-use crate::{Connection, Problem, Status};
+use crate::{Connection, Problem, StateDir, Status};
 use inputs::Input;
 pub(crate) use inputs::Inputs;
+use place::Place;
 
 /// Time limit of the answer to SUBSCRIBE.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -32,42 +34,37 @@ const GATEWAY_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     pub(crate) id: AgentId,
     pub(crate) facts: Source,
-    pub(crate) dialer: Dialer,
-    pub(crate) connect: ConnectOptions,
+    pub(crate) seeker: Seeker,
+    /// Where it is kept what the seeker learns.
+    pub(crate) state: StateDir,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) backoff: Backoff,
     pub(crate) inputs: Inputs,
-    /// How many resumes there had been when the present connection, or the attempt at one, began.
+    /// How many resumes of the machine were told to the seeker.
     pub(crate) resumes: u64,
     /// Ends with the driver.
     pub(crate) _watch: Watch,
 }
 
-/// Over which way the broker was reached.
-struct Way {
-    address: SocketAddr,
-    proxy: Option<ProxyUrl>,
-}
-
-/// How a connection, or the attempt to get one, ended.
+/// How a session ended.
 #[derive(Debug)]
 enum End {
     Shutdown,
-    /// The machine has resumed: whatever connection there was is dead, and what went wrong before is long ago.
-    Resumed,
-    Retry(Problem, Duration),
+    /// The seeker has told that it is dead.
+    GivenUp,
+    /// The seeker has told of a better way, and goodbye was said.
+    Moved,
+    /// A new session may be quiet for longer; goodbye was said.
+    Outgrown,
+    Lost(Problem, Lost),
+    /// It was quiet for the whole interval, and then not answered.
+    Silent(Problem, u32),
+    Refused(Problem),
 }
 
-/// What ended a wait.
-enum Waited<T> {
+/// What there is to do without a session.
+enum Next {
     Shutdown,
-    Resumed,
-    Over(T),
-}
-
-enum AttemptError {
-    Dial(DialError),
-    Connect(ConnectError),
+    Serve(Box<Arrival>),
 }
 
 impl Driver {
@@ -79,37 +76,59 @@ impl Driver {
     ) {
         let mut inbox = Inbox::start(journal, commands, journalled, self.facts.relays()).await;
         self.tell_journal_error(&inbox);
-        loop {
-            match self.attempt(&mut inbox).await {
-                End::Shutdown => break,
-                End::Resumed => self.begin_anew(&mut inbox),
-                End::Retry(problem, retry_in) => {
-                    tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
-                    inbox.disconnected();
-                    self.set(Connection::Waiting { problem, retry_in });
-                    match self.meanwhile(&mut inbox, sleep(retry_in)).await {
-                        Waited::Shutdown => break,
-                        Waited::Resumed => self.begin_anew(&mut inbox),
-                        Waited::Over(()) => {}
-                    }
-                }
+        let mut place = Place::find().await;
+        self.seeker.start(place.key());
+        let mut problem = None;
+        while let Next::Serve(arrival) = self.seek(&mut inbox, &mut place, problem.take()).await {
+            let Arrival { session, connected, way, address, proxy, tls } = *arrival;
+            let connection = Connection::Connected { way, address, proxy };
+            tracing::debug!(version = tls.version, alpn = tls.alpn, issuer = tls.issuer, "TLS");
+            let end = self.serve(&mut inbox, &mut place, session, connected.return_secs, connection).await;
+            if matches!(end, End::Shutdown) {
+                break;
             }
+            inbox.disconnected();
+            problem = self.after(end);
         }
         self.take_results(&mut inbox).await;
         self.set(Connection::Closed);
         tracing::debug!(agent = %self.id, "agent ended");
     }
 
-    /// Prepares to connect at once: nobody else has to share the broker with a machine that has just resumed.
-    fn begin_anew(&mut self, inbox: &mut Inbox) {
-        tracing::info!("the machine has resumed: connecting anew");
-        inbox.disconnected();
-        self.backoff = Backoff::default();
+    /// Tells the seeker how a session ended; returns why, if that is to be told.
+    fn after(&mut self, end: End) -> Option<Problem> {
+        match end {
+            End::Shutdown | End::GivenUp => None,
+            End::Moved => {
+                self.seeker.moved();
+                None
+            }
+            End::Outgrown => {
+                self.seeker.handle_lost(Lost::Ended { return_secs: 0 });
+                None
+            }
+            End::Lost(problem, lost) => {
+                self.seeker.handle_lost(lost);
+                Some(problem)
+            }
+            End::Silent(problem, return_secs) => {
+                self.seeker.handle_silence(return_secs);
+                Some(problem)
+            }
+            End::Refused(problem) => {
+                self.seeker.handle_refused(Refusal::ForGood);
+                Some(problem)
+            }
+        }
     }
 
-    /// Tells whether the machine has resumed since the connection, or the attempt at one, began.
-    fn has_resumed(&mut self) -> bool {
-        self.facts.resumes() != self.resumes
+    /// Tells the seeker if the machine has resumed.
+    fn look_for_resume(&mut self) {
+        let resumes = self.facts.resumes();
+        if std::mem::replace(&mut self.resumes, resumes) != resumes {
+            tracing::info!("the machine has resumed: connecting anew");
+            self.seeker.handle_resumed();
+        }
     }
 
     fn set(&self, connection: Connection) {
@@ -125,20 +144,37 @@ impl Driver {
         });
     }
 
-    /// Awaits `future` while results are journalled.
-    async fn meanwhile<F: Future>(&mut self, inbox: &mut Inbox, future: F) -> Waited<F::Output> {
-        let mut future = pin!(future);
+    /// Journals results until there is a session. `problem` is why the last one ended.
+    async fn seek(&mut self, inbox: &mut Inbox, place: &mut Place, mut problem: Option<Problem>) -> Next {
         loop {
+            let retry_at = [inbox.retry_at(), place.due()].into_iter().flatten().min();
             let input = tokio::select! {
                 biased;
-                input = self.inputs.next(inbox.retry_at()) => input,
-                output = &mut future => return Waited::Over(output),
+                input = self.inputs.next(retry_at) => input,
+                event = self.seeker.next() => {
+                    match event {
+                        SeekerEvent::Connected(arrival) => return Next::Serve(arrival),
+                        SeekerEvent::Seeking => self.set(Connection::Connecting),
+                        SeekerEvent::Waiting { setback, retry_in } => {
+                            self.wait(setback, problem.take(), retry_in);
+                        }
+                        // The session ended by itself just then.
+                        SeekerEvent::Move => self.seeker.moved(),
+                        SeekerEvent::Learned => self.remember().await,
+                        SeekerEvent::Check
+                        | SeekerEvent::GiveUp
+                        | SeekerEvent::Interval(_)
+                        | SeekerEvent::Settled => {}
+                    }
+                    continue;
+                }
             };
             match input {
-                Input::Shutdown => return Waited::Shutdown,
-                Input::Noticed(Noticed::ClockSet) if self.has_resumed() => return Waited::Resumed,
+                Input::Shutdown => return Next::Shutdown,
+                Input::Noticed(Noticed::ClockSet) => self.look_for_resume(),
+                Input::Noticed(Noticed::NetworkChanged) => self.network_changed(place),
                 // Without a connection there is nobody to tell.
-                Input::Progress(_) | Input::Noticed(Noticed::ClockSet | Noticed::NetworkChanged) => {}
+                Input::Progress(_) => {}
                 Input::Result(receipt) => {
                     inbox.ended(receipt);
                     self.flush(inbox).await;
@@ -148,9 +184,55 @@ impl Driver {
                     self.flush(inbox).await;
                 }
                 Input::Retry => {
-                    self.flush(inbox).await;
+                    self.look_around(place);
+                    if inbox.retry_at().is_some_and(|at| at <= Instant::now()) {
+                        self.flush(inbox).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Tells that nothing is tried for a while, and why.
+    fn wait(&self, setback: Option<Setback>, ended: Option<Problem>, retry_in: Duration) {
+        let problem = match setback {
+            None => ended.unwrap_or_else(|| Problem::Lost("the network has changed".to_owned())),
+            Some(Setback::NoWay(no_way)) if no_way.certificate => Problem::Certificate(no_way.to_string()),
+            Some(Setback::NoWay(no_way)) => Problem::Unreachable(no_way.to_string()),
+            Some(Setback::Refused(error)) if error.is_not_allowed() => Problem::NotAllowed(error.to_string()),
+            Some(Setback::Refused(error @ ConnectError::Refused { .. })) => {
+                Problem::Refused(error.to_string())
+            }
+            Some(Setback::Refused(error @ (ConnectError::TimedOut(_) | ConnectError::Session(_)))) => {
+                Problem::Unreachable(error.to_string())
+            }
+        };
+        tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
+        self.set(Connection::Waiting { problem, retry_in });
+    }
+
+    /// Something around has changed.
+    fn network_changed(&mut self, place: &mut Place) {
+        if place.changed() {
+            self.seeker.handle_network(place.key());
+        }
+    }
+
+    /// Looks at the network again if it is time to.
+    fn look_around(&mut self, place: &mut Place) {
+        if place.look_if_due() {
+            self.seeker.handle_network(place.key());
+        }
+    }
+
+    /// Writes down what was learned. If that fails, it is learned again one day.
+    async fn remember(&mut self) {
+        let (state, memory) = (self.state.clone(), self.seeker.memory().clone());
+        let written = tokio::task::spawn_blocking(move || state.save_memory(&memory)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what was learned of the network is not kept"),
+            Err(error) => tracing::error!(%error, "what was learned of the network is not kept"),
         }
     }
 
@@ -178,82 +260,34 @@ impl Driver {
         self.flush(inbox).await
     }
 
-    async fn attempt(&mut self, inbox: &mut Inbox) -> End {
-        self.set(Connection::Connecting);
-        self.resumes = self.facts.resumes();
-        let (dialer, options) = (self.dialer.clone(), self.connect.clone());
-        let connecting = async move {
-            let dialed = dialer.dial().await.map_err(AttemptError::Dial)?;
-            let (session, connected) =
-                Session::connect(dialed.stream, &options).await.map_err(AttemptError::Connect)?;
-            Ok((session, connected, Way { address: dialed.address, proxy: dialed.proxy }))
-        };
-        match self.meanwhile(inbox, Box::pin(connecting)).await {
-            Waited::Shutdown => End::Shutdown,
-            Waited::Resumed => End::Resumed,
-            Waited::Over(Err(error)) => self.failed(&error),
-            Waited::Over(Ok((session, connected, way))) => self.serve(inbox, session, connected, way).await,
-        }
-    }
-
-    fn failed(&mut self, error: &AttemptError) -> End {
-        let random = fastrand::f64();
-        match error {
-            AttemptError::Dial(error) => {
-                let problem =
-                    if error.is_certificate() { Problem::Certificate } else { Problem::Unreachable };
-                End::Retry(problem(error.to_string()), self.backoff.after_failure(random))
-            }
-            AttemptError::Connect(error) => {
-                let text = error.to_string();
-                let problem = match error {
-                    _ if error.is_not_allowed() => Problem::NotAllowed(text),
-                    ConnectError::Refused { .. } => Problem::Refused(text),
-                    ConnectError::TimedOut(_) | ConnectError::Session(_) => Problem::Unreachable(text),
-                };
-                let wait = match error {
-                    _ if !error.is_retryable() => self.backoff.after_refusal(random),
-                    ConnectError::Refused { return_secs: Some(secs), .. } => {
-                        self.backoff.after_lost_connection(*secs, Duration::ZERO, random)
-                    }
-                    ConnectError::Refused { .. } | ConnectError::TimedOut(_) | ConnectError::Session(_) => {
-                        self.backoff.after_failure(random)
-                    }
-                };
-                End::Retry(problem, wait)
-            }
-        }
-    }
-
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         inbox: &mut Inbox,
-        mut session: Session<S>,
-        connected: Connected,
-        way: Way,
+        place: &mut Place,
+        mut session: AnySession<S>,
+        return_secs: u32,
+        connection: Connection,
     ) -> End {
-        let began = Instant::now();
-        let mut subscribe_limit = Some(began + SUBSCRIBE_LIMIT);
-        let lost = |driver: &mut Self, text: String, return_secs: Option<u32>| {
-            let return_secs = return_secs.unwrap_or(connected.return_secs);
-            let wait = driver.backoff.after_lost_connection(return_secs, began.elapsed(), fastrand::f64());
-            End::Retry(Problem::Lost(text), wait)
-        };
+        let mut subscribe_limit = Some(Instant::now() + SUBSCRIBE_LIMIT);
+        let lost = |text: String| End::Lost(Problem::Lost(text), Lost::Ended { return_secs });
         if let Err(error) = session.subscribe(&Topic::AgentCommands(self.id.clone()).to_string()) {
-            return lost(self, error.to_string(), None);
+            return lost(error.to_string());
         }
         let mut outbox = Outbox::new(&self.id, inbox.unconfirmed());
         let mut gateways_at = self.find_out_gateways();
         loop {
+            if outbox.has_facts() {
+                self.facts.set_reach(self.seeker.reach());
+            }
             let unsendable = outbox.pump(&mut session, &mut self.facts);
             let made_room = !unsendable.is_empty() && inbox.is_waiting();
             for id in unsendable {
                 inbox.confirmed(id).await;
             }
             if made_room && let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
-                return lost(self, error.to_string(), None);
+                return lost(error.to_string());
             }
-            let due = [inbox.retry_at(), outbox.retry_at(), subscribe_limit, gateways_at];
+            let due = [inbox.retry_at(), outbox.retry_at(), subscribe_limit, gateways_at, place.due()];
             let retry_at = due.into_iter().flatten().min();
             let event = tokio::select! {
                 biased;
@@ -270,24 +304,24 @@ impl Driver {
                         Input::Result(receipt) => inbox.ended(receipt),
                         Input::Relayed(receipt) => inbox.relayed(receipt),
                         Input::Noticed(Noticed::ClockSet) => {
-                            if self.has_resumed() {
-                                return End::Resumed;
-                            }
+                            self.look_for_resume();
                             continue;
                         }
                         Input::Noticed(Noticed::NetworkChanged) => {
+                            self.network_changed(place);
                             gateways_at = self.find_out_gateways();
                             self.tell_what_changed(&mut outbox);
                             continue;
                         }
                         Input::Retry => {
                             let now = Instant::now();
+                            self.look_around(place);
                             if gateways_at.is_some_and(|at| at <= now) {
                                 gateways_at = None;
                                 self.tell_what_changed(&mut outbox);
                             }
                             if subscribe_limit.is_some_and(|at| at <= now) {
-                                return lost(self, "the broker does not answer SUBSCRIBE".into(), None);
+                                return lost("the broker does not answer SUBSCRIBE".to_owned());
                             }
                             if outbox.retry_at().is_some_and(|at| at <= now) {
                                 outbox.retry();
@@ -295,6 +329,27 @@ impl Driver {
                         }
                     }
                     None
+                }
+                news = self.seeker.next() => {
+                    match news {
+                        SeekerEvent::Check => {
+                            if let Err(error) = session.check() {
+                                return lost(error.to_string());
+                            }
+                        }
+                        SeekerEvent::GiveUp => return End::GivenUp,
+                        SeekerEvent::Move => {
+                            tracing::info!("a better way leads to the broker");
+                            leave(session).await;
+                            return End::Moved;
+                        }
+                        SeekerEvent::Interval(secs) => session.set_interval(secs),
+                        SeekerEvent::Settled => outbox.facts(),
+                        SeekerEvent::Learned => self.remember().await,
+                        // While there is a session, no other is looked for.
+                        SeekerEvent::Seeking | SeekerEvent::Waiting { .. } | SeekerEvent::Connected(_) => {}
+                    }
+                    continue;
                 }
                 event = session.next_event() => Some(event),
             };
@@ -312,38 +367,55 @@ impl Driver {
                         continue;
                     }
                 }
-                Some(Ok(Event::Idle | Event::Alive)) => continue,
+                Some(Ok(Event::Idle)) => {
+                    self.seeker.handle_idle();
+                    if self.seeker.has_outgrown_session() && outbox.is_idle() && !inbox.is_waiting() {
+                        tracing::info!("the network bears a longer heartbeat: connecting anew with it");
+                        leave(session).await;
+                        return End::Outgrown;
+                    }
+                    continue;
+                }
+                Some(Ok(Event::Alive)) => {
+                    self.seeker.handle_alive();
+                    continue;
+                }
                 Some(Ok(Event::Subscribed { codes, reason })) => {
                     if codes[..] == [ReasonCode::GRANTED_QOS_1] {
-                        let Way { address, proxy } = &way;
-                        let through = proxy.as_ref().map_or_else(|| "none".into(), ToString::to_string);
-                        tracing::info!(%address, proxy = %through, agent = %self.id, "connected");
+                        self.tell_connected(&connection);
                         subscribe_limit = None;
-                        self.set(Connection::Connected { address: *address, proxy: proxy.clone() });
+                        self.set(connection.clone());
                         continue;
                     }
                     let text = reason.unwrap_or_else(|| format!("{codes:?}"));
                     goodbye(session).await;
-                    let wait = self.backoff.after_refusal(fastrand::f64());
-                    return End::Retry(Problem::SubscriptionRefused(text), wait);
+                    return End::Refused(Problem::SubscriptionRefused(text));
                 }
                 Some(Ok(Event::ServerDisconnect { code: ReasonCode::TAKEN_OVER, .. })) => {
-                    return End::Retry(Problem::TakenOver, self.backoff.after_takeover(fastrand::f64()));
+                    return End::Lost(Problem::TakenOver, Lost::TakenOver);
                 }
-                Some(Ok(Event::ServerDisconnect { code, reason, return_secs })) => {
+                Some(Ok(Event::ServerDisconnect { code, reason, return_secs: advice })) => {
                     let words = reason.map(|words| format!(": {words}")).unwrap_or_default();
-                    return lost(
-                        self,
-                        format!("the broker ended the connection: {code}{words}"),
-                        return_secs,
-                    );
+                    let problem = Problem::Lost(format!("the broker ended the connection: {code}{words}"));
+                    return End::Lost(problem, Lost::Ended { return_secs: advice.unwrap_or(return_secs) });
                 }
-                Some(Err(error)) => return lost(self, error.to_string(), None),
+                Some(Err(error @ SessionError::Silent(_))) => {
+                    return End::Silent(Problem::Lost(error.to_string()), return_secs);
+                }
+                Some(Err(error)) => return lost(error.to_string()),
             }
             if let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
-                return lost(self, error.to_string(), None);
+                return lost(error.to_string());
             }
         }
+    }
+
+    /// Logs by which way the agent can be woken from now on.
+    fn tell_connected(&self, connection: &Connection) {
+        let Connection::Connected { way, address, proxy } = connection else { return };
+        let through = proxy.as_ref().map_or_else(|| "none".into(), ToString::to_string);
+        let agent = &self.id;
+        tracing::info!(%address, proxy = %through, %agent, transport = %way.transport, endpoint = %way.rung, "connected");
     }
 
     /// Tells the facts again if they are others now.
@@ -363,7 +435,7 @@ impl Driver {
     async fn settle<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         inbox: &mut Inbox,
-        session: &mut Session<S>,
+        session: &mut AnySession<S>,
         outbox: &mut Outbox,
     ) -> Result<(), SessionError> {
         let flushed = self.flush(inbox).await;
@@ -375,7 +447,7 @@ impl Driver {
     async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         inbox: &mut Inbox,
-        mut session: Session<S>,
+        mut session: AnySession<S>,
         mut outbox: Outbox,
     ) {
         let flushed = self.take_results(inbox).await;
@@ -404,8 +476,15 @@ impl Driver {
 }
 
 /// Ends a session; it is over even if the broker does not hear of it.
-async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(session: Session<S>) {
+async fn goodbye<S: AsyncRead + AsyncWrite + Unpin>(session: AnySession<S>) {
     if let Err(error) = session.disconnect().await {
+        tracing::debug!(%error, "no goodbye");
+    }
+}
+
+/// Ends a session so that the broker knows of its end before the next one comes.
+async fn leave<S: AsyncRead + AsyncWrite + Unpin>(session: AnySession<S>) {
+    if let Err(error) = session.leave().await {
         tracing::debug!(%error, "no goodbye");
     }
 }

@@ -1,7 +1,8 @@
 //! Who the agent is: what enrolment gave it.
 
 use serde::{Deserialize, Serialize};
-use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, ProxyUrl, Trust, TrustError};
+use wakemq_link::ladder::ProxyUse;
+use wakemq_link::{Ladder, ParseEndpointError, ProxySettings, ProxyUrl, Trust, TrustError, WayDialer};
 use wakemq_protocol::{AgentId, GroupPath, Secret};
 
 /// Version of the form of the identity file.
@@ -68,9 +69,11 @@ impl Identity {
         Ladder::parse(&self.endpoints)
     }
 
-    /// Makes the dialer of the agent's MQTT connection.
-    pub(crate) fn dialer(&self) -> Result<Dialer, crate::AgentError> {
-        Ok(Dialer::new(self.ladder()?, &self.ca.trust()?, Alpn::Mqtt)?.with_proxy(self.proxy.clone()))
+    /// Makes the dialer of the agent's connections.
+    pub(crate) fn way_dialer(&self) -> Result<WayDialer, crate::AgentError> {
+        let proxy = self.proxy.clone();
+        let proxy = proxy.map_or_else(ProxySettings::none, |url| ProxySettings::new(url, ProxyUse::First));
+        Ok(WayDialer::new(&self.ca.trust()?, proxy)?)
     }
 }
 

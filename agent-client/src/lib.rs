@@ -47,4 +47,5 @@ pub use incoming::Incoming;
 pub use journal::JournalError;
 pub use state_dir::{StateDir, StateError};
 pub use status::{Connection, Problem, Status};
-pub use wakemq_link::{ParseProxyError, ProxyUrl};
+pub use wakemq_link::ladder::Way;
+pub use wakemq_link::{ParseProxyError, ProxyUrl, Rung, Transport};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
-use wakemq_link::mqtt::{Outgoing, PublishError, ReasonCode, Session, Token};
+use wakemq_link::AnySession;
+use wakemq_link::mqtt::{Outgoing, PublishError, ReasonCode, Token};
 use wakemq_protocol::{AgentId, CommandId, Receipt, Topic, to_json};
 
 use crate::facts::Source;
@@ -50,9 +51,14 @@ impl Outbox {
 
     /// Adds the facts, unless they are still to be sent.
     pub(crate) fn facts(&mut self) {
-        if !self.queue.iter().any(|item| matches!(item, Item::Facts)) {
+        if !self.has_facts() {
             self.queue.push_front(Item::Facts);
         }
+    }
+
+    /// Tells whether the facts are still to be sent.
+    pub(crate) fn has_facts(&self) -> bool {
+        self.queue.iter().any(|item| matches!(item, Item::Facts))
     }
 
     /// Adds receipts, which are in the journal already.
@@ -70,7 +76,7 @@ impl Outbox {
     /// Publishes as much as there is room for. Returns receipts that can never be sent.
     pub(crate) fn pump<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        session: &mut Session<S>,
+        session: &mut AnySession<S>,
         facts: &mut Source,
     ) -> Vec<CommandId> {
         let mut unsendable = Vec::new();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wakemq_link::Memory;
 use wakemq_protocol::Secret;
 
 use crate::{Identity, sys};
@@ -13,6 +14,7 @@ use crate::{Identity, sys};
 const IDENTITY: &str = "identity.json";
 const ENROLMENT: &str = "enrolment.json";
 const JOURNAL: &str = "journal";
+const NETWORKS: &str = "networks.json";
 const LOCK: &str = "lock";
 
 /// Longest identity file that is read; a CA in PEM is the bulk of it.
@@ -167,6 +169,25 @@ impl StateDir {
         self.path.join(JOURNAL)
     }
 
+    /// Reads what was learned of networks. What cannot be read is learned again.
+    pub(crate) fn memory(&self) -> Memory {
+        let path = self.path.join(NETWORKS);
+        let read = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
+            Err(error) => Err(error.to_string()),
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
+        };
+        read.unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), error, "what was learned of networks is learned again");
+            Memory::default()
+        })
+    }
+
+    /// Writes what was learned of networks, as a whole or not at all.
+    pub(crate) fn save_memory(&self, memory: &Memory) -> Result<(), StateError> {
+        self.save(NETWORKS, memory)
+    }
+
     fn save(&self, name: &str, content: &impl Serialize) -> Result<(), StateError> {
         let path = self.path.join(name);
         let write = || {
@@ -221,6 +242,21 @@ mod tests {
         assert!(matches!(state.check_not_enrolled(), Err(StateError::Enrolled { .. })));
         let shown = format!("{identity:?}");
         assert!(!shown.contains(identity.secret.expose()), "{shown}");
+    }
+
+    #[test]
+    fn what_was_learned_is_read_again_and_learned_anew_if_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let mut memory = state.memory();
+        assert_eq!(memory, Memory::default());
+        let mac = "00:16:3e:00:00:01".parse().ok();
+        let network = wakemq_link::NetworkKey::new(mac, "10.0.0.7/24".parse().ok());
+        assert!(memory.set_way(&network, "mqtt broker:443"));
+        state.save_memory(&memory).unwrap();
+        assert_eq!(state.memory(), memory);
+        std::fs::write(dir.path().join(NETWORKS), "{\"version\":1,\"net").unwrap();
+        assert_eq!(state.memory(), Memory::default());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wakemq_link::ProxyUrl;
+use wakemq_link::ladder::Way;
 
 /// The present state of an agent, to watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +23,8 @@ pub enum Connection {
     Connecting,
     /// Connected and subscribed: the agent can be woken.
     Connected {
+        /// How agent and broker speak, and by which door.
+        way: Way,
         /// The broker's address, or the proxy's if the connection goes through one.
         address: SocketAddr,
         /// The proxy; `None` if the connection is direct.

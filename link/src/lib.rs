@@ -5,11 +5,11 @@
 //! [`http::HttpClient`], and a [`Backoff`] says when to come back. Agents and publishers share all of it. Nothing
 //! here spawns a task.
 //!
-//! Beside that are machines without IO, for an agent that finds out by itself what its network bears: a
-//! [`ladder::Climber`] chooses among all ways to the broker, a [`Heartbeat`] looks for the longest quiet time, and a
-//! [`Memory`] keeps what was found out for each network. No session or program drives them yet: the agent dials its
-//! [`Ladder`] with the [`Dialer`] and pings at the interval that it is configured with. They are tested against a
-//! simulated world, in `tests/ladder`.
+//! An agent finds out by itself what its network bears: a [`seeker::Seeker`] reaches the broker by the best of all ways
+//! that leads there, and looks for a better one and for the longest quiet time meanwhile. It drives machines without IO,
+//! each for itself of use to others: a [`ladder::Climber`] chooses among the ways, a [`Heartbeat`] looks for the quiet
+//! time, and a [`Memory`] keeps what was found out for each network. They are tested against a simulated world, in
+//! `tests/ladder`.
 //!
 //! ```no_run
 //! use wakemq_link::mqtt::{ConnectOptions, Event, Outgoing, Session};
@@ -49,6 +49,7 @@ pub mod mqtt;
 mod poll;
 mod proxy;
 mod race;
+pub mod seeker;
 mod session;
 #[cfg(test)]
 mod test_server;

@@ -27,6 +27,12 @@ impl PollSession {
         Err(SessionError::Closed)
     }
 
+    /// Finds out whether the connection lives: the way is dialled anew, `GET /generate_204` is asked on the new
+    /// connection, and the poll goes on there once that is answered, with an [`Event::Alive`].
+    pub(crate) fn check(&mut self) -> Result<(), SessionError> {
+        Err(SessionError::Closed)
+    }
+
     /// Sets after how many seconds an idle answer is wanted, from the next poll on.
     pub fn set_heartbeat(&mut self, _secs: u32) {}
 

@@ -74,6 +74,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AnySession<S> {
         }
     }
 
+    /// Finds out whether the connection lives: the answer is an [`Event::Alive`], or an [`Event::Idle`].
+    pub fn check(&mut self) -> Result<(), SessionError> {
+        match self {
+            Self::Mqtt(session) => session.check(),
+            Self::Poll(session) => session.check(),
+        }
+    }
+
+    /// Sets how long a quiet poll may last, in seconds, from the next one on. The keep-alive of MQTT holds for a
+    /// session, and remains.
+    pub fn set_interval(&mut self, secs: u32) {
+        match self {
+            Self::Mqtt(_) => {}
+            Self::Poll(session) => session.set_heartbeat(secs),
+        }
+    }
+
     /// Waits for what happens next. May be dropped and called again.
     pub async fn next_event(&mut self) -> Result<Event, SessionError> {
         match self {
@@ -86,6 +103,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AnySession<S> {
     pub async fn disconnect(self) -> Result<(), SessionError> {
         match self {
             Self::Mqtt(session) => session.disconnect().await,
+            Self::Poll(session) => session.disconnect().await,
+        }
+    }
+
+    /// Ends the session within two seconds, and waits meanwhile until the broker has closed its connection too: the
+    /// next session does not meet this one then.
+    pub async fn leave(self) -> Result<(), SessionError> {
+        match self {
+            Self::Mqtt(session) => session.leave().await,
             Self::Poll(session) => session.disconnect().await,
         }
     }

@@ -390,3 +390,23 @@ async fn goodbye_is_disconnect_and_a_closed_stream() {
     rest.splice(0..0, server.read.iter().copied());
     assert_eq!(rest, [0xE0, 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_waits_until_the_server_knows() {
+    let (session, mut server) = session(properties()).await;
+    let begin = Instant::now();
+    let serving = async {
+        let mut rest = Vec::new();
+        server.stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, [0xE0, 0]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(server);
+    };
+    let ((), left) = tokio::join!(serving, session.leave());
+    left.unwrap();
+    assert_eq!(begin.elapsed(), Duration::from_millis(500));
+    // Not for ever.
+    let (left, _server) = self::session(properties()).await;
+    left.leave().await.unwrap_err();
+    assert_eq!(begin.elapsed(), Duration::from_millis(2500));
+}

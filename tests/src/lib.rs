@@ -14,6 +14,7 @@ pub mod in_process;
 pub mod kill;
 pub mod machine;
 pub mod medium;
+pub mod middlebox;
 pub mod operator;
 pub mod process;
 pub mod programs;

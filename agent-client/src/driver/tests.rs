@@ -10,7 +10,9 @@ use rumqttc::v5::mqttbytes::{Error, QoS};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
-use wakemq_link::{Alpn, Ladder, Trust};
+use wakemq_link::mqtt::{ConnectOptions, Connected, Session};
+use wakemq_link::seeker::SeekerOptions;
+use wakemq_link::{HeartbeatSettings, Ladder, Memory, ProxySettings, Trust, WayDialer};
 use wakemq_protocol::limits::JOURNAL_MAX;
 use wakemq_protocol::{CommandId, Receipt, ReceiptState, Secret, SecretKind};
 
@@ -54,7 +56,7 @@ impl Rig {
     async fn new() -> Self {
         let ca = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let trust = Trust::from_pem(ca.cert.pem().as_bytes()).unwrap();
-        let dialer = Dialer::new(Ladder::parse(&["localhost"]).unwrap(), &trust, Alpn::Mqtt).unwrap();
+        let dialer = WayDialer::new(&trust, ProxySettings::none()).unwrap();
         let connect = ConnectOptions::new("a1", "a1", Secret::from_random(SecretKind::Agent, &[1; 32]));
         let (status_sender, status) = watch::channel(Status::default());
         let (results, results_given) = mpsc::channel(JOURNAL_MAX);
@@ -83,14 +85,21 @@ impl Rig {
         let mut broker = Broker { stream, read: BytesMut::new() };
         let (begun, ()) = tokio::join!(Session::connect(client, &connect), broker.welcome());
         let (session, connected) = begun.unwrap();
+        let options = SeekerOptions {
+            connect,
+            heartbeat: HeartbeatSettings::default(),
+            memory: Memory::default(),
+            unix_ms: 1_800_000_000_000,
+            probe_ms: None,
+        };
         let driver = Driver {
             id: "a1".parse().unwrap(),
             resumes: facts.resumes(),
             facts,
-            dialer,
-            connect,
+            // Nobody listens there.
+            seeker: Seeker::new(&Ladder::parse(&["127.0.0.1:1"]).unwrap(), dialer, options),
+            state: StateDir::open(owner.dir.path()).unwrap(),
             status: status_sender,
-            backoff: Backoff::default(),
             inputs,
             _watch: Watch::none(),
         };
@@ -100,8 +109,11 @@ impl Rig {
     /// Serves the connection to its end, while `script` plays the broker and the owner.
     async fn play<F: Future>(self, script: impl FnOnce(Broker, Owner) -> F) -> (End, F::Output) {
         let Self { mut driver, mut inbox, session, connected, owner, broker } = self;
-        let way = Way { address: SocketAddr::from(([127, 0, 0, 1], 8883)), proxy: None };
-        let serving = driver.serve(&mut inbox, session, connected, way);
+        let mut place = Place::find().await;
+        let way = driver.seeker.ways().get(driver.seeker.ways().ids().next().unwrap()).clone();
+        let connection = Connection::Connected { way, address: ([127, 0, 0, 1], 8883).into(), proxy: None };
+        let session = AnySession::Mqtt(Box::new(session));
+        let serving = driver.serve(&mut inbox, &mut place, session, connected.return_secs, connection);
         tokio::join!(serving, script(broker, owner))
     }
 }
@@ -371,40 +383,45 @@ async fn after_a_takeover_it_stays_away() {
             (broker, owner)
         })
         .await;
-    let End::Retry(Problem::TakenOver, wait) = end else { panic!("{end:?}") };
-    assert!((30..=90).contains(&wait.as_secs()), "{wait:?}");
+    assert!(matches!(end, End::Lost(Problem::TakenOver, Lost::TakenOver)), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_returns_as_the_broker_advises() {
-    fastrand::seed(1);
-    let (mut told, mut closed) = (Vec::new(), Vec::new());
-    for _ in 0..16 {
-        let (end, _) = Rig::new()
-            .await
-            .play(async |mut broker, owner| {
-                broker.begin().await;
-                broker.stream.write_all(&disconnect(0x8B, 5000)).await.unwrap();
-                (broker, owner)
-            })
-            .await;
-        let End::Retry(Problem::Lost(text), wait) = end else { panic!("{end:?}") };
-        assert!(text.contains("0x8B"), "{text}");
-        told.push(wait.as_secs());
-        let (end, _) = Rig::new()
-            .await
-            .play(async |mut broker, owner| {
-                broker.begin().await;
-                owner
-            })
-            .await;
-        let End::Retry(Problem::Lost(_), wait) = end else { panic!("{end:?}") };
-        closed.push(wait.as_secs());
-    }
-    // Spread over what the goodbye said; without one over what the welcome said.
-    assert!(told.iter().all(|&secs| secs < 5000) && told.iter().any(|&secs| secs > 2500), "{told:?}");
-    assert!(closed.iter().all(|&secs| secs < u64::from(RETURN_SECS)), "{closed:?}");
-    assert!(closed.iter().any(|&secs| secs > u64::from(RETURN_SECS) / 2), "{closed:?}");
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.begin().await;
+            broker.stream.write_all(&disconnect(0x8B, 5000)).await.unwrap();
+            (broker, owner)
+        })
+        .await;
+    // What the goodbye says; without one what the welcome said.
+    let End::Lost(Problem::Lost(text), lost) = end else { panic!("{end:?}") };
+    assert!(text.contains("0x8B"), "{text}");
+    assert_eq!(lost, Lost::Ended { return_secs: 5000 });
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.begin().await;
+            owner
+        })
+        .await;
+    let End::Lost(Problem::Lost(_), lost) = end else { panic!("{end:?}") };
+    assert_eq!(lost, Lost::Ended { return_secs: RETURN_SECS });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_silent_after_a_quiet_interval_is_not_any_lost_connection() {
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.begin().await;
+            assert!(matches!(broker.receive().await, Packet::PingReq(_)));
+            (broker, owner)
+        })
+        .await;
+    assert!(matches!(end, End::Silent(Problem::Lost(_), RETURN_SECS)), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -421,8 +438,7 @@ async fn without_a_subscription_it_is_not_connected() {
         })
         .await;
     assert_eq!(status, Connection::Connecting);
-    let End::Retry(Problem::SubscriptionRefused(_), wait) = end else { panic!("{end:?}") };
-    assert!(wait >= Duration::from_secs(150), "{wait:?}");
+    assert!(matches!(end, End::Refused(Problem::SubscriptionRefused(_))), "{end:?}");
 
     let begun = Instant::now();
     let (end, _) = Rig::new()
@@ -432,6 +448,6 @@ async fn without_a_subscription_it_is_not_connected() {
             (broker, owner)
         })
         .await;
-    assert!(matches!(&end, End::Retry(Problem::Lost(text), _) if text.contains("SUBSCRIBE")), "{end:?}");
+    assert!(matches!(&end, End::Lost(Problem::Lost(text), _) if text.contains("SUBSCRIBE")), "{end:?}");
     assert!(begun.elapsed() >= SUBSCRIBE_LIMIT);
 }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wakemq_protocol::limits::FACTS_MAX;
-use wakemq_protocol::{Facts, to_json};
+use wakemq_protocol::{Facts, Reach, to_json};
 
 use crate::network::{self, Adapter};
 use crate::{random, surroundings};
@@ -47,6 +47,7 @@ pub(crate) struct Source {
     resumes: Resumes,
     resume_id: Option<String>,
     adapters: Vec<Adapter>,
+    reach: Option<Reach>,
     told: Option<Facts>,
 }
 
@@ -65,6 +66,7 @@ impl Source {
             resumes: Resumes::default(),
             resume_id: None,
             adapters: Vec::new(),
+            reach: None,
             told: None,
         };
         source.look();
@@ -83,6 +85,12 @@ impl Source {
         let facts = self.read();
         self.told = Some(without_ages(facts.clone()));
         facts
+    }
+
+    /// Sets by which way the agent reaches its broker, as it is to be told from now on. Who changes it decides whether
+    /// that is news.
+    pub(crate) fn set_reach(&mut self, reach: Option<Reach>) {
+        self.reach = reach;
     }
 
     /// Reads the facts, and tells whether anything but the ages is different from what was told last.
@@ -160,7 +168,7 @@ impl Source {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             interfaces: self.adapters.iter().map(|adapter| adapter.interface.clone()).collect(),
             relay: self.relays(),
-            reach: None,
+            reach: self.reach.clone(),
         };
         apply(&self.declared, &mut facts);
         fit(&mut facts);
@@ -177,9 +185,9 @@ impl Source {
     }
 }
 
-/// Ages change all the time, which is no news.
+/// Ages change all the time, which is no news; and the way is told by itself when it changes.
 fn without_ages(facts: Facts) -> Facts {
-    Facts { since_boot: None, since_resume: None, ..facts }
+    Facts { since_boot: None, since_resume: None, reach: None, ..facts }
 }
 
 /// Leaves out the last interfaces until the facts keep their limit.

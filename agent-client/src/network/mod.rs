@@ -13,6 +13,8 @@ use other as system;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
+use ipnet::IpNet;
+use wakemq_link::NetworkKey;
 use wakemq_protocol::Interface;
 
 #[cfg(target_os = "linux")]
@@ -36,6 +38,25 @@ pub(crate) struct Adapter {
     pub(crate) device: String,
     /// The gateway behind it, if its MAC address is not known.
     pub(crate) unresolved: Option<SocketAddr>,
+}
+
+/// The network in which the endpoint is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Present {
+    /// By what it is known again.
+    pub(crate) key: NetworkKey,
+    /// The endpoint's addresses in it. Where they change, connections are dead.
+    pub(crate) addresses: Vec<IpNet>,
+    /// The gateway, if its MAC address is not known.
+    pub(crate) unresolved: Option<SocketAddr>,
+}
+
+/// Reads in which network the endpoint is; `None` if in none.
+pub(crate) fn present() -> Option<Present> {
+    system::present().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the present network cannot be read");
+        Some(Present::default())
+    })
 }
 
 /// Reads the physical interfaces and those that are named, the wired ones first. What cannot be read is left out.

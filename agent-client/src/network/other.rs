@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Adapter;
+use super::{Adapter, Present};
 
 /// Magic packets can be sent through a chosen interface.
 pub(crate) const CAN_SEND: bool = false;
@@ -11,6 +11,12 @@ pub(crate) const CAN_SEND: bool = false;
 #[expect(clippy::unnecessary_wraps, reason = "the form is that of the systems that can be read")]
 pub(super) fn read(_named: &[String]) -> io::Result<Vec<Adapter>> {
     Ok(Vec::new())
+}
+
+/// There is always one, which cannot be told from others.
+#[expect(clippy::unnecessary_wraps, reason = "the form is that of the systems that can be read")]
+pub(super) fn present() -> io::Result<Option<Present>> {
+    Ok(Some(Present::default()))
 }
 
 /// Is not known.

@@ -21,7 +21,7 @@ use crate::facts::Clocks;
 use crate::network::ChangeWatch;
 
 /// Changes within this time are one: an interface that comes up changes many times.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Between the readings of the two clocks at most this may lie, or both are read again: so that neither a processor
 /// that was busy, nor a suspend just there, is taken for what it is not.

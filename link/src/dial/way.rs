@@ -25,8 +25,9 @@ use crate::{Alpn, ProxyUrl, Rung, Transport, Trust, TrustError};
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
 
 /// TCP keep-alive of a quiet connection. MQTT's own keep-alive is the one that counts; this one only frees
-/// what a crashed process left behind.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(600);
+/// what a crashed process left behind. It is longer than any heartbeat, or it would keep alive in a middlebox what a
+/// heartbeat is measured by.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(7200);
 
 /// Dials one [`Way`] at a time; cloned for free.
 #[derive(Clone)]

@@ -22,6 +22,7 @@ const ECHO_MS: u64 = 60_000;
 #[derive(Debug)]
 pub struct Climber {
     ways: Ways,
+    probe_ms: u64,
     /// The back-off as it begins, and as it is.
     fresh: Backoff,
     backoff: Backoff,
@@ -71,6 +72,7 @@ impl Climber {
     pub fn new(ways: Ways, backoff: Backoff) -> Self {
         Self {
             ways,
+            probe_ms: PROBE_MS,
             fresh: backoff.clone(),
             backoff,
             network: None,
@@ -83,6 +85,13 @@ impl Climber {
             state: State::Idle,
             actions: VecDeque::new(),
         }
+    }
+
+    /// Sets how often better ways are probed, in milliseconds, instead of every hour.
+    #[must_use]
+    pub fn with_probe_ms(mut self, probe_ms: u64) -> Self {
+        self.probe_ms = probe_ms;
+        self
     }
 
     /// Returns the ways.
@@ -225,7 +234,7 @@ impl Climber {
             way,
             since_ms: at.now_ms,
             check_until_ms: None,
-            probe_due_ms: next_probe_ms(at),
+            probe_due_ms: next_probe_ms(self.probe_ms, at),
             probing: None,
             better: VecDeque::new(),
         });
@@ -305,7 +314,7 @@ impl Climber {
                     }
                     None if standing.probe_due_ms <= at.now_ms => {
                         let way = standing.way;
-                        standing.probe_due_ms = next_probe_ms(at);
+                        standing.probe_due_ms = next_probe_ms(self.probe_ms, at);
                         let better = self.better_than(way).filter(|way| !self.is_avoided(*way, at.now_ms));
                         let better = better.collect();
                         self.set_better(better);
@@ -438,6 +447,6 @@ fn is_avoided(avoided: &[(WayId, u64)], way: WayId, now_ms: u64) -> bool {
     avoided.iter().any(|(other, until_ms)| *other == way && *until_ms > now_ms)
 }
 
-fn next_probe_ms(at: Moment) -> u64 {
-    at.now_ms + Duration::from_millis(PROBE_MS).mul_f64(1.0 + at.random / 10.0).as_millis() as u64
+fn next_probe_ms(probe_ms: u64, at: Moment) -> u64 {
+    at.now_ms + Duration::from_millis(probe_ms).mul_f64(1.0 + at.random / 10.0).as_millis() as u64
 }

@@ -208,6 +208,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Ends the session like [`disconnect`](Self::disconnect), and waits within the same two seconds until the server has
+    /// closed the stream too: it knows of the end then.
+    pub async fn leave(mut self) -> Result<(), SessionError> {
+        self.wire.send(&Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)))?;
+        match tokio::time::timeout(FAREWELL_LIMIT, self.wire.close_and_wait()).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(SessionError::PingTimeout),
+        }
+    }
+
     async fn run(&mut self) -> Result<Event, SessionError> {
         loop {
             while let Some(packet) = self.wire.take_packet()? {

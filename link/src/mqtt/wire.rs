@@ -145,6 +145,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Writes what is queued, then closes the stream.
     pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.close_half().await
+    }
+
+    /// Writes what is queued, closes the stream, and waits until the other end has closed it too.
+    pub(crate) async fn close_and_wait(mut self) -> io::Result<()> {
+        self.close_half().await?;
+        let mut rest = [0; READ_IDLE];
+        // However it ends, it has ended.
+        while matches!(self.stream.read(&mut rest).await, Ok(1..)) {}
+        Ok(())
+    }
+
+    async fn close_half(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_write(cx)).await?;
         poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
     }

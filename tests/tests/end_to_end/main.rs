@@ -11,6 +11,7 @@ mod faults;
 mod groups;
 mod herd;
 mod identities;
+mod ladder;
 mod metrics;
 mod operators;
 mod power;

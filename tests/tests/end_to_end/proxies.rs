@@ -25,7 +25,6 @@ async fn an_agent_enrols_and_is_woken_through_its_proxy_and_directly_when_that_d
     wakemq.call(&["wake", "pc-1", "--wait", "done"]).await?.expect_code(0)?;
 
     proxy.stop().await;
-    agent.wait_line("no way through the proxy").await?;
     agent.wait_line(&format!("connected address={target} proxy=none agent=pc-1")).await?;
     wakemq.call(&["wake", "pc-1", "--wait", "done"]).await?.expect_code(0)?;
     Ok(())
@@ -69,7 +68,7 @@ async fn the_librarys_owner_sets_a_proxy_and_sees_which_way_the_connection_goes(
     status(
         &agent,
         "the agent to be connected directly",
-        |now| matches!(now, Connection::Connected { proxy: None, address } if *address == broker.address()),
+        |now| matches!(now, Connection::Connected { proxy: None, address, .. } if *address == broker.address()),
     )
     .await
 }

@@ -82,10 +82,21 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "on_wake",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
-    /// How long the connection may stay quiet, in seconds; the broker may say otherwise.
+    /// How long the connection may stay quiet on a network of which nothing is known, in seconds. From there the
+    /// agent looks for the longest time that the network bears; the broker may say otherwise.
     #[arg(long, value_name = "SECONDS", default_value_t = 300,
           value_parser = clap::value_parser!(u16).range(5..))]
     pub(crate) keep_alive: u16,
+    /// To which quiet time the agent falls back where the network bears no longer one, in seconds [default: 60, or
+    /// that of --keep-alive if it is shorter].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..))]
+    pub(crate) heartbeat_min: Option<u16>,
+    /// The longest quiet time that is tried, in seconds [default: 1200, or that of --keep-alive if it is longer].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..))]
+    pub(crate) heartbeat_max: Option<u16>,
+    /// How much longer each try is than what the network is known to bear, in seconds; 0 for no tries.
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    pub(crate) heartbeat_step: u16,
     /// An HTTP proxy for this run, instead of the one that was given to `enrol`; `none` for no proxy.
     #[arg(long, value_name = "http://HOST:PORT|none")]
     pub(crate) proxy: Option<ProxyChoice>,
@@ -139,6 +150,8 @@ mod tests {
             "wakemq-agent run --state /tmp/a --proxy http://[::1]:3128",
             "wakemq-agent run --state /tmp/a --proxy none",
             "wakemq-agent run --state /tmp/a --no-relay",
+            "wakemq-agent run --state /tmp/a --keep-alive 60 --heartbeat-min 30 --heartbeat-max 900",
+            "wakemq-agent run --state /tmp/a --heartbeat-step 0",
             "wakemq-agent run --state /tmp/a --interface eth0 --interface br0 --declare facts.json",
             "wakemq-agent completions bash",
         ] {

@@ -29,7 +29,16 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
         Some(ProxyChoice::None) => identity.proxy = None,
         Some(ProxyChoice::Proxy(proxy)) => identity.proxy = Some(proxy.clone()),
     }
-    let mut options = AgentOptions::new(state).keep_alive_secs(args.keep_alive).relay(!args.no_relay);
+    let mut options = AgentOptions::new(state)
+        .keep_alive_secs(args.keep_alive)
+        .heartbeat_step_secs(args.heartbeat_step)
+        .relay(!args.no_relay);
+    if let Some(secs) = args.heartbeat_min {
+        options = options.heartbeat_min_secs(secs);
+    }
+    if let Some(secs) = args.heartbeat_max {
+        options = options.heartbeat_max_secs(secs);
+    }
     for name in &args.interface {
         options = options.interface(name);
     }

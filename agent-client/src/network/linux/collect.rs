@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 
 use ipnet::IpNet;
+use wakemq_link::NetworkKey;
 use wakemq_protocol::{Interface, MacAddr, Medium};
 
-use super::super::{ADDRESSES_MAX, Adapter, DISCARD_PORT, INTERFACES_MAX};
+use super::super::{ADDRESSES_MAX, Adapter, DISCARD_PORT, INTERFACES_MAX, Present};
 use super::message::{Address, Gateway, Link, Message, Neighbour};
 
 /// What the kernel told.
@@ -64,6 +65,43 @@ impl Tables {
     }
 }
 
+/// Tells in which network the endpoint is: that of its best default gateway, or without any that of its first address.
+/// There is none where no link that works has an address that is of use beyond it.
+pub(super) fn present(tables: &Tables) -> Option<Present> {
+    let is_running = |index: u32| tables.links.iter().any(|link| link.index == index && link.running);
+    let gateways = tables.gateways.iter().filter(|gateway| is_running(gateway.index));
+    let gateway = gateways.min_by_key(|gateway| (gateway.address.is_ipv6(), gateway.metric));
+    let useful = |device: u32| -> Vec<IpNet> {
+        let mut all = tables.addresses_of(device);
+        all.retain(|address| !address.addr().is_loopback() && !is_link_local(address.addr()));
+        all
+    };
+    if let Some(gateway) = gateway {
+        let addresses = useful(gateway.index);
+        let mac = tables.mac_of(gateway.index, gateway.address);
+        let own = addresses.iter().find(|own| own.addr().is_ipv6() == gateway.address.is_ipv6());
+        return Some(Present {
+            key: NetworkKey::new(mac, own.or(addresses.first()).copied()),
+            unresolved: mac.is_none().then(|| gateway.to_ask()),
+            addresses,
+        });
+    }
+    let mut links: Vec<_> = tables.links.iter().filter(|link| link.running).collect();
+    links.sort_by_key(|link| link.index);
+    let addresses = links.iter().map(|link| useful(link.index)).find(|addresses| !addresses.is_empty())?;
+    Some(Present { key: NetworkKey::new(None, addresses.first().copied()), addresses, unresolved: None })
+}
+
+impl Gateway {
+    /// Returns where to send something, so that its MAC address is found out.
+    fn to_ask(&self) -> SocketAddr {
+        match self.address {
+            IpAddr::V4(address) => (address, DISCARD_PORT).into(),
+            IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, DISCARD_PORT, 0, self.index)),
+        }
+    }
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -98,10 +136,7 @@ fn adapter(tables: &Tables, link: &Link, medium: Medium) -> Option<Adapter> {
     let device = master.unwrap_or(link);
     let gateway = tables.gateway(device.index);
     let gateway_mac = gateway.and_then(|gateway| tables.mac_of(device.index, gateway.address));
-    let unresolved = gateway.filter(|_| gateway_mac.is_none()).map(|gateway| match gateway.address {
-        IpAddr::V4(address) => (address, DISCARD_PORT).into(),
-        IpAddr::V6(address) => SocketAddr::V6(SocketAddrV6::new(address, DISCARD_PORT, 0, device.index)),
-    });
+    let unresolved = gateway.filter(|_| gateway_mac.is_none()).map(Gateway::to_ask);
     let interface = Interface {
         name: link.name.clone(),
         mac: mac(link, medium, master.is_some())?,
@@ -131,7 +166,15 @@ mod tests {
 
     fn link(index: u32, name: &str) -> Link {
         let mac = Some(mac_addr(u8::try_from(index).unwrap()));
-        Link { index, name: name.to_owned(), ethernet: true, mac, permanent: None, master: None }
+        Link {
+            index,
+            name: name.to_owned(),
+            ethernet: true,
+            running: true,
+            mac,
+            permanent: None,
+            master: None,
+        }
     }
 
     fn address(index: u32, address: &str, prefix_len: u8) -> Address {
@@ -210,6 +253,35 @@ mod tests {
         link.mac = Some(mac_addr(1));
         assert_eq!(mac(&link, Medium::Wired, false), Some(mac_addr(1)));
         assert_eq!(mac(&link, Medium::Wired, true), permanent, "a bond gives its parts one address");
+    }
+
+    #[test]
+    fn the_network_is_that_of_the_best_gateway_and_is_gone_with_its_link() {
+        let gateway =
+            |index, address: &str, metric| Gateway { index, address: address.parse().unwrap(), metric };
+        let mut tables = Tables {
+            links: vec![Link { ethernet: false, ..link(1, "lo") }, link(2, "eth0"), link(3, "wlan0")],
+            addresses: vec![address(1, "127.0.0.1", 8), address(2, "169.254.1.2", 16)],
+            ..Tables::default()
+        };
+        assert_eq!(present(&tables), None, "an address that is only of use on its link");
+        tables.addresses.extend([address(3, "10.0.3.7", 24), address(3, "2001:db8::7", 64)]);
+        let alone = present(&tables).unwrap();
+        assert_eq!(alone.key, NetworkKey::new(None, "10.0.3.0/24".parse().ok()));
+        assert_eq!((alone.addresses.len(), alone.unresolved), (2, None));
+
+        tables.addresses.push(address(2, "10.0.2.7", 24));
+        tables.gateways = vec![gateway(3, "10.0.3.1", 600), gateway(2, "10.0.2.1", 100)];
+        tables.neighbours =
+            vec![Neighbour { index: 3, address: "10.0.3.1".parse().unwrap(), mac: mac_addr(0xaa) }];
+        let wired = present(&tables).unwrap();
+        assert_eq!(wired.key, NetworkKey::new(None, "10.0.2.0/24".parse().ok()));
+        assert_eq!(wired.unresolved, Some("10.0.2.1:9".parse().unwrap()));
+        tables.links[1].running = false;
+        let wireless = present(&tables).unwrap();
+        assert_eq!(wireless.key, NetworkKey::new(Some(mac_addr(0xaa)), "10.0.3.0/24".parse().ok()));
+        tables.links[2].running = false;
+        assert_eq!(present(&tables), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PERM_ADDRESS: u16 = 54;
 const ARPHRD_ETHER: u16 = 1;
+const IFF_UP: u32 = 0x1;
+const IFF_RUNNING: u32 = 0x40;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -62,6 +64,8 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) ethernet: bool,
+    /// It is switched on, and the cable or the radio leads somewhere.
+    pub(super) running: bool,
     pub(super) mac: Option<MacAddr>,
     /// What the hardware was made with.
     pub(super) permanent: Option<MacAddr>,
@@ -124,6 +128,7 @@ fn link(body: &[u8]) -> Option<Link> {
         index: u32_at(body, 4)?,
         name: str::from_utf8(name).ok()?.to_owned(),
         ethernet: u16_at(body, 2)? == ARPHRD_ETHER,
+        running: u32_at(body, 8)? & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING,
         mac: attribute(attributes, IFLA_ADDRESS).and_then(mac),
         permanent: attribute(attributes, IFLA_PERM_ADDRESS).and_then(mac),
         master: attribute(attributes, IFLA_MASTER).and_then(|value| u32_at(value, 0)),
@@ -244,19 +249,24 @@ mod tests {
         let mut head = vec![0, 0, 0, 0];
         head[2..4].copy_from_slice(&ARPHRD_ETHER.to_ne_bytes());
         head.extend(INDEX);
-        head.extend([0; 8]);
+        head.extend(0x1_0043_u32.to_ne_bytes());
+        head.extend([0; 4]);
         let list: &[(u16, &[u8])] =
             &[(IFLA_IFNAME, b"eno1\0"), (IFLA_ADDRESS, &MAC), (IFLA_MASTER, &9u32.to_ne_bytes())];
         let link = Link {
             index: 7,
             name: "eno1".into(),
             ethernet: true,
+            running: true,
             mac: Some(MacAddr::new(MAC)),
             permanent: None,
             master: Some(9),
         };
         assert_eq!(one(RTM_NEWLINK, &head, list), Message::Link(link));
         assert_eq!(one(RTM_NEWLINK, &head, &list[1..]), Message::Other, "a link has a name");
+        head[8..12].copy_from_slice(&0x1003_u32.to_ne_bytes());
+        let Message::Link(unplugged) = one(RTM_NEWLINK, &head, list) else { panic!() };
+        assert!(!unplugged.running);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::Path;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::Adapter;
+use super::{Adapter, Present};
 use collect::{Tables, collect};
 pub(crate) use watch::ChangeWatch;
 
@@ -23,11 +23,19 @@ pub(crate) const CAN_SEND: bool = true;
 const SYS: &str = "/sys/class/net";
 
 pub(super) fn read(named: &[String]) -> io::Result<Vec<Adapter>> {
+    Ok(collect(&tables()?, Path::new(SYS), named))
+}
+
+pub(super) fn present() -> io::Result<Option<Present>> {
+    Ok(collect::present(&tables()?))
+}
+
+fn tables() -> io::Result<Tables> {
     let mut tables = Tables::default();
     for question in netlink::Question::ALL {
         netlink::ask(question, |message| tables.take(message))?;
     }
-    Ok(collect(&tables, Path::new(SYS), named))
+    Ok(tables)
 }
 
 /// Returns the index of a device, which is the scope of link-local addresses on it.
@@ -48,10 +56,7 @@ mod tests {
     #[test]
     fn the_kernel_is_understood() {
         // Loopback is everywhere, and is no Ethernet; so look at what the tables say of it.
-        let mut tables = Tables::default();
-        for question in netlink::Question::ALL {
-            netlink::ask(question, |message| tables.take(message)).unwrap();
-        }
+        let tables = tables().unwrap();
         let loopback = tables.link("lo").unwrap();
         assert_eq!(index_of("lo").unwrap(), loopback.index);
         let addresses = tables.addresses_of(loopback.index);
