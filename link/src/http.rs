@@ -1,20 +1,21 @@
 //! HTTP/1.1 over the same dialer, for enrolment and management.
 
+mod open;
+
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 use wakemq_protocol::Secret;
 
-use crate::{DialError, Dialer, TlsStream};
+use crate::{DialError, Dialer};
+
+use open::RequestBody;
+pub(crate) use open::{Answer, Open};
 
 pub use hyper::{Method, StatusCode};
 
@@ -29,9 +30,6 @@ const RESPONSE_MAX: usize = 4 * 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(30);
 /// Piece by which a reader is sent.
 const CHUNK: usize = 16 * 1024;
-
-type Moving = Pin<Box<Connection<TokioIo<TlsStream>, RequestBody>>>;
-type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Says why there is no response.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +66,14 @@ impl Upload {
         Self {
             content_type: JSON,
             body: Full::new(document.into()).map_err(|never| match never {}).boxed_unsync(),
+        }
+    }
+
+    /// Returns what goes into a request.
+    fn parts(upload: Option<Self>) -> (Option<&'static str>, RequestBody) {
+        match upload {
+            Some(upload) => (Some(upload.content_type), upload.body),
+            None => (None, Full::default().map_err(|never| match never {}).boxed_unsync()),
         }
     }
 
@@ -118,14 +124,6 @@ pub struct HttpClient {
     limit: Duration,
     response_max: usize,
     open: Option<Open>,
-}
-
-/// A connection; it moves only while a request or a response is awaited.
-struct Open {
-    sender: SendRequest<RequestBody>,
-    /// `None` once it has ended.
-    connection: Option<Moving>,
-    host: String,
 }
 
 impl HttpClient {
@@ -187,80 +185,15 @@ impl HttpClient {
                 Some(open) => open,
                 None => Open::dial(&self.dialer).await?,
             };
-            let (content_type, body) = match upload {
-                Some(upload) => (Some(upload.content_type), upload.body),
-                None => (None, Full::default().map_err(|never| match never {}).boxed_unsync()),
-            };
-            let mut request = hyper::Request::builder()
-                .method(method)
-                .uri(path)
-                .header(HOST, &open.host)
-                .header(USER_AGENT, concat!("wakemq/", env!("CARGO_PKG_VERSION")));
-            if let Some(content_type) = content_type {
-                request = request.header(CONTENT_TYPE, content_type);
-            }
-            if let Some(bearer) = &self.bearer {
-                let mut value = hyper::header::HeaderValue::try_from(format!("Bearer {}", bearer.expose()))
-                    .map_err(hyper::http::Error::from)?;
-                value.set_sensitive(true);
-                request = request.header(AUTHORIZATION, value);
-            }
-            let response = open.send(request.body(body)?).await?;
+            let (content_type, body) = Upload::parts(upload);
+            let request = open.request(method, path, content_type, self.bearer.as_ref(), body)?;
+            let response = open.send(request).await?;
             self.open = Some(open);
             Ok::<_, HttpError>(response)
         })
         .await
         .map_err(|_| HttpError::TimedOut(limit))??;
         Ok(Streamed { client: self, response, whole: false })
-    }
-}
-
-impl Open {
-    async fn dial(dialer: &Dialer) -> Result<Self, HttpError> {
-        let dialed = dialer.dial().await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(dialed.stream)).await?;
-        Ok(Self { sender, connection: Some(Box::pin(connection)), host: dialed.rung.to_string() })
-    }
-
-    /// Returns a kept connection if it still takes requests, after it could notice what happened meanwhile.
-    async fn reuse(kept: Option<Self>) -> Option<Self> {
-        let mut open = kept?;
-        let usable = tokio::select! {
-            biased;
-            _ = drive(&mut open.connection) => false,
-            ready = open.sender.ready() => ready.is_ok(),
-            () = std::future::ready(()) => false,
-        };
-        usable.then_some(open)
-    }
-
-    async fn send(
-        &mut self,
-        request: hyper::Request<RequestBody>,
-    ) -> Result<hyper::Response<Incoming>, HttpError> {
-        let mut response = pin!(self.sender.send_request(request));
-        tokio::select! {
-            biased;
-            response = &mut response => Ok(response?),
-            // A connection that ends well may still have delivered the response.
-            result = drive(&mut self.connection) => match (result, timeout_at(Instant::now(), response).await) {
-                (_, Ok(Ok(response))) => Ok(response),
-                (Err(error), _) | (_, Ok(Err(error))) => Err(error.into()),
-                (Ok(()), Err(_)) => Err(HttpError::Closed),
-            },
-        }
-    }
-}
-
-/// Moves a connection until it ends; one that has ended stays so.
-async fn drive(connection: &mut Option<Moving>) -> Result<(), hyper::Error> {
-    match connection {
-        Some(moving) => {
-            let result = moving.await;
-            *connection = None;
-            result
-        }
-        None => std::future::pending().await,
     }
 }
 
@@ -305,15 +238,10 @@ impl Streamed<'_> {
 
     /// Awaits the body's next frame while the connection moves.
     async fn next_frame(&mut self) -> Option<Result<Frame<Bytes>, hyper::Error>> {
-        if let Some(open) = &mut self.client.open {
-            tokio::select! {
-                biased;
-                frame = self.response.body_mut().frame() => return frame,
-                // What it had read is still in the body.
-                _ = drive(&mut open.connection) => {}
-            }
+        match &mut self.client.open {
+            Some(open) => open.next_frame(self.response.body_mut()).await,
+            None => self.response.body_mut().frame().await,
         }
-        self.response.body_mut().frame().await
     }
 
     async fn collect(&mut self, max: usize, deadline: Instant) -> Result<Bytes, HttpError> {

@@ -65,7 +65,7 @@ pub use dial::{
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings, Learned, SpareNews};
 pub use memory::{Memory, NetworkKey};
-pub use poll::PollSession;
+pub use poll::{PollSession, Trial, TrialError, try_heartbeat};
 pub use proxy::{ParseProxyError, ProxySettings, ProxyUrl};
 pub use session::AnySession;
 pub use timer::Clock;
