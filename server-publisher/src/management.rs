@@ -15,7 +15,9 @@ use wakemq_protocol::http::{
     ImportLine, MoveRequest, OperatorAnswer, OperatorChange, OperatorPage, OperatorRequest, PowerView,
     Problem, Profile, TokenAnswer, TokenPage, TokenRequest, WaitingPage, WolAnswer, WolRequest,
 };
-use wakemq_protocol::{AgentId, CommandId, GroupPath, OperatorName, Submission, Target, Timestamp, to_json};
+use wakemq_protocol::{
+    AgentId, CommandId, GroupPath, OperatorName, Submission, Target, Timestamp, Transport, to_json,
+};
 
 use crate::profile::dialer;
 use crate::{ApiError, SetupError};
@@ -36,6 +38,8 @@ pub struct AgentFilter {
     pub group: Option<GroupPath>,
     /// Those that are connected and subscribed, or those that are not; without it both.
     pub connected: Option<bool>,
+    /// Those that are connected by this transport; without it all.
+    pub transport: Option<Transport>,
 }
 
 /// A client of the management interface, as the profile's operator.
@@ -110,7 +114,8 @@ impl Management {
     ) -> Result<AgentPage, ApiError> {
         let state = filter.connected.map(|connected| if connected { "connected" } else { "away" });
         let path = Path::page("/v1/agents", after, limit);
-        self.get(path.with("group", filter.group.as_ref()).with("state", state)).await
+        let path = path.with("group", filter.group.as_ref()).with("state", state);
+        self.get(path.with("transport", filter.transport)).await
     }
 
     /// Tells whether an endpoint can be switched on now, how, and if not why.

@@ -3,13 +3,15 @@
 use wakemq_core::End;
 use wakemq_core::packet::ReasonCode;
 use wakemq_protocol::http::{AgentPage, AgentView};
-use wakemq_protocol::{AgentId, GroupPath, Role, Timestamp};
+use wakemq_protocol::{AgentId, GroupPath, Role, Timestamp, Transport};
 
 use super::admin::{About, PAGE_MAX, cut, refusal, wrong_rows};
 use super::{Caller, Engine, EngineError};
+use crate::registry::AgentPlace;
 use crate::store::{AdminOp, AdminOutcome, AgentRow, Query, Rows, StoreError};
 
-/// How many agents are passed over at most for one page of those that are away, and how many are looked at at once.
+/// How many agents are passed over at most for one page of those that are away, or that speak by one transport, and how
+/// many are looked at at once.
 const SCAN_MAX: usize = 5 * SCAN;
 const SCAN: usize = 4_000;
 
@@ -20,6 +22,8 @@ pub struct AgentFilter {
     pub group: Option<GroupPath>,
     /// Those that are connected, or those that are not.
     pub connected: Option<bool>,
+    /// Those that are connected by this transport.
+    pub transport: Option<Transport>,
     /// Those behind this one.
     pub after: Option<(GroupPath, AgentId)>,
     /// How many at most, and at most [`PAGE_MAX`].
@@ -30,15 +34,21 @@ impl Engine {
     /// Shows a page of the agents that the operator may see, by group and then by id.
     ///
     /// A page of those that are connected, or are not, may be short, or empty, and not the last: agents come and go
-    /// while it is read, and a bounded number of connected ones is passed over to find those that are away.
+    /// while it is read, and a bounded number of others is passed over to find those that are wanted.
     pub async fn agents(&self, caller: &Caller, filter: AgentFilter) -> Result<AgentPage, EngineError> {
         let who = self.admit(caller, Role::Viewer)?;
-        let AgentFilter { group, connected, after, limit } = filter;
+        let AgentFilter { group, mut connected, transport, after, limit } = filter;
         let scope = group.unwrap_or_else(|| who.scope.clone());
         who.require_group(&scope)?;
         let limit = limit.clamp(1, PAGE_MAX);
-        let (places, next) = match connected {
-            None => {
+        if transport.is_some() && connected == Some(false) {
+            let text = "who is away has no transport";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        connected = transport.map_or(connected, |_| Some(true));
+        let (places, next) = match (connected, transport) {
+            (_, Some(transport)) => self.speaking(transport, after, &scope, limit),
+            (None, None) => {
                 // One more than is shown tells whether there is a next page.
                 let query = Query::Agents { after, scope, max: limit + 1 };
                 let mut rows = rows(self.store.read(query).await?)?;
@@ -48,31 +58,57 @@ impl Engine {
                 let agents = rows.into_iter().map(|row| self.agent_view(row)).collect();
                 return Ok(AgentPage { agents, next });
             }
-            Some(true) => {
+            (Some(true), None) => {
                 let mut places = self.registry.subscribed_after(&scope, after.as_ref(), limit + 1);
                 let more = cut(&mut places, limit);
                 let next = places.last().filter(|_| more).cloned();
                 (places, next)
             }
-            Some(false) => self.away(after, &scope, limit).await?,
+            (Some(false), None) => self.away(after, &scope, limit).await?,
         };
         let named = places.into_iter().map(|(_, agent)| agent).collect();
         let rows = rows(self.store.read(Query::Named(named)).await?)?;
         // Some may have come, gone or been moved meanwhile.
         let inside = rows.into_iter().filter(|row| scope.contains(&row.group));
         let views = inside.map(|row| self.agent_view(row));
-        let agents = views.filter(|view| Some(view.connected) == connected).collect();
+        let still = |view: &AgentView| {
+            Some(view.connected) == connected && transport.is_none_or(|wanted| view.transport == Some(wanted))
+        };
+        let agents = views.filter(still).collect();
         Ok(AgentPage { agents, next: next.map(|(group, agent)| place(&group, &agent)) })
+    }
+
+    /// Finds agents of a subtree that are connected by a transport, those behind `after`, at most `max`; and where to go
+    /// on, if there may be more.
+    fn speaking(
+        &self,
+        transport: Transport,
+        mut after: Option<AgentPlace>,
+        scope: &GroupPath,
+        max: usize,
+    ) -> (Vec<AgentPlace>, Option<AgentPlace>) {
+        let mut places = Vec::new();
+        // In steps, between which others get at the registry.
+        for _ in 0..SCAN_MAX / SCAN {
+            let most = (max - places.len(), SCAN);
+            let (mut found, next) = self.registry.subscribed_by(transport, scope, after.as_ref(), most);
+            places.append(&mut found);
+            if next.is_none() || places.len() == max {
+                return (places, next);
+            }
+            after = next;
+        }
+        (places, after)
     }
 
     /// Finds agents of a subtree that are not connected, those behind `after`, at most `max`; and where to go on, if
     /// there may be more.
     async fn away(
         &self,
-        mut after: Option<(GroupPath, AgentId)>,
+        mut after: Option<AgentPlace>,
         scope: &GroupPath,
         max: usize,
-    ) -> Result<(Vec<(GroupPath, AgentId)>, Option<(GroupPath, AgentId)>), EngineError> {
+    ) -> Result<(Vec<AgentPlace>, Option<AgentPlace>), EngineError> {
         let mut away = Vec::new();
         let mut passed = 0;
         loop {

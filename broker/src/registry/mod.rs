@@ -21,6 +21,9 @@ use crate::store::Epoch;
 
 pub use mailbox::{ConnectionId, Letter, Mail, Mailbox};
 
+/// Where an agent is in the order of groups, and then of ids.
+pub type AgentPlace = (GroupPath, AgentId);
+
 #[derive(Debug)]
 struct Present {
     mailbox: Arc<Mailbox>,
@@ -223,6 +226,36 @@ impl Registry {
             |agent: &AgentId| present.get(agent).is_some_and(|present| present.epoch.is_some());
         let inside = groups.agents_in(scope, after).filter(|(_, agent)| is_subscribed(agent));
         inside.take(max).map(|(group, agent)| (group.clone(), agent.clone())).collect()
+    }
+
+    /// Returns where those subscribed agents of a subtree are that speak by a transport, by group and then by id:
+    /// those behind `after`, at most `max`, found by looking at no more than `looks_max`; and where to go on, if there
+    /// may be more.
+    pub fn subscribed_by(
+        &self,
+        transport: Transport,
+        scope: &GroupPath,
+        after: Option<&(GroupPath, AgentId)>,
+        (max, looks_max): (usize, usize),
+    ) -> (Vec<AgentPlace>, Option<AgentPlace>) {
+        let agents = self.agents.lock();
+        let Agents { present, groups, .. } = &*agents;
+        let mut found = Vec::new();
+        let mut looked = 0;
+        let mut inside = groups.agents_in(scope, after).peekable();
+        while let Some((group, agent)) = inside.next() {
+            looked += 1;
+            let wanted =
+                |present: &Present| present.epoch.is_some() && present.mailbox.transport() == transport;
+            if present.get(agent).is_some_and(wanted) {
+                found.push((group.clone(), agent.clone()));
+            }
+            if found.len() == max || looked == looks_max {
+                let next = inside.peek().map(|_| (group.clone(), agent.clone()));
+                return (found, next);
+            }
+        }
+        (found, None)
     }
 
     /// Tells which of the agents are subscribed.

@@ -30,7 +30,8 @@ pub struct AgentView {
     pub pending: u32,
 }
 
-/// `GET /v1/agents?group=PATH&state=connected|away&after=NEXT&limit=N`: a page of agents, by group and then by id.
+/// `GET /v1/agents?group=PATH&state=connected|away&transport=mqtt|websocket|poll&after=NEXT&limit=N`: a page of agents,
+/// by group and then by id; with `transport` of those that are connected by it.
 ///
 /// A page may be shorter than `limit`, or empty, and not the last: `next` alone tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

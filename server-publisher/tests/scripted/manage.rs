@@ -33,21 +33,21 @@ pub(crate) fn request(asked: &str) -> (&str, &str) {
 #[tokio::test]
 async fn agents_are_listed_by_group_and_state() {
     let fake = Fake::start().await;
-    let agent = json!({"agent": "a", "group": "paris", "connected": false, "created": "2026-01-01T00:00:00Z",
-                       "last_seen": "2026-01-02T00:00:00Z", "pending": 1});
+    let agent = json!({"agent": "a", "group": "paris", "connected": true, "created": "2026-01-01T00:00:00Z",
+                       "transport": "poll", "last_seen": "2026-01-02T00:00:00Z", "pending": 1});
     // A page may be short, or empty, and not the last.
     let pages =
         [(200, json!({"agents": [], "next": "paris:0"})), (200, json!({"agents": [agent], "next": null}))];
-    let words = ["agents", "list", "--group", "paris", "--state", "away"];
+    let words = ["agents", "list", "--group", "paris", "--transport", "poll"];
     let (code, stdout, stderr, asked) = run(&fake, &words, &pages).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(
         stdout,
-        "AGENT  GROUP  STATE  PENDING  LAST SEEN\na  paris  away  1  2026-01-02T00:00:00Z\n"
-            .replace("a  paris  away  1  2026", "a      paris  away   1        2026")
+        "AGENT  GROUP  STATE  TRANSPORT  PENDING  LAST SEEN\n\
+         a      paris  connected  poll       1        2026-01-02T00:00:00Z\n"
     );
-    assert_eq!(request(&asked[0]).0, "GET /v1/agents?limit=1000&group=paris&state=away");
-    assert_eq!(request(&asked[1]).0, "GET /v1/agents?after=paris:0&limit=1000&group=paris&state=away");
+    assert_eq!(request(&asked[0]).0, "GET /v1/agents?limit=1000&group=paris&transport=poll");
+    assert_eq!(request(&asked[1]).0, "GET /v1/agents?after=paris:0&limit=1000&group=paris&transport=poll");
 }
 
 #[tokio::test]

@@ -173,10 +173,10 @@ async fn agents_are_listed_page_by_page() {
     let stdout = text(&output.stdout);
     assert_eq!(
         stdout,
-        "AGENT  GROUP  STATE      PENDING  LAST SEEN\n\
-         a      /      connected  3        never\n\
-         b      /      connected  3        never\n\
-         c      /      connected  3        never\n"
+        "AGENT  GROUP  STATE      TRANSPORT  PENDING  LAST SEEN\n\
+         a      /      connected  -          3        never\n\
+         b      /      connected  -          3        never\n\
+         c      /      connected  -          3        never\n"
     );
     assert!(asked[0].starts_with("GET /v1/agents?limit=1000 "), "{}", asked[0]);
     assert!(asked[1].starts_with("GET /v1/agents?after=b&limit=1000 "), "{}", asked[1]);

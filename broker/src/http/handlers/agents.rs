@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json as Answer};
 use serde::Deserialize;
 use wakemq_protocol::http::{AgentPage, AgentView, EnrolAnswer, EnrolRequest, MoveRequest};
-use wakemq_protocol::{AgentId, GroupPath};
+use wakemq_protocol::{AgentId, GroupPath, Transport};
 
 use super::{Answered, PAGE_DEFAULT, to_its_end};
 use crate::engine::{AgentFilter, EngineError, read_place};
@@ -39,6 +39,7 @@ enum Presence {
 pub(in crate::http) struct AgentOptions {
     group: Option<GroupPath>,
     state: Option<Presence>,
+    transport: Option<Transport>,
     after: Option<String>,
     limit: Option<usize>,
 }
@@ -51,6 +52,7 @@ pub(in crate::http) async fn list(
     let filter = AgentFilter {
         group: options.group,
         connected: options.state.map(|state| state == Presence::Connected),
+        transport: options.transport,
         after: options.after.as_deref().map(read_place).transpose()?,
         limit: options.limit.unwrap_or(PAGE_DEFAULT),
     };

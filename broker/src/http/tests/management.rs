@@ -103,6 +103,9 @@ async fn golden_agents() {
     it.golden("agents-last-page", get("/v1/agents?after=a/paris:Printer-7", &it.viewer)).await;
     it.golden("agents-group", get("/v1/agents?group=b&state=away", &it.viewer)).await;
     it.golden("agents-connected", get("/v1/agents?state=connected", &it.viewer)).await;
+    it.golden("agents-transport", get("/v1/agents?transport=poll", &it.viewer)).await;
+    it.golden("agents-bad-transport", get("/v1/agents?transport=pigeon", &it.viewer)).await;
+    it.golden("agents-away-transport", get("/v1/agents?state=away&transport=poll", &it.viewer)).await;
     it.golden("agents-bad-option", get("/v1/agents?limit=many", &it.viewer)).await;
     it.golden("agents-bad-state", get("/v1/agents?state=asleep", &it.viewer)).await;
     it.golden("agents-bad-place", get("/v1/agents?after=Printer-7", &it.viewer)).await;

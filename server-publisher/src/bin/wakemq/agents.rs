@@ -1,7 +1,7 @@
 //! `wakemq agents list`, `show`, `move` and `revoke`.
 
 use wakemq_protocol::http::{AgentView, Profile};
-use wakemq_protocol::{AgentId, GroupPath};
+use wakemq_protocol::{AgentId, GroupPath, Reach, Transport};
 use wakemq_publisher::{AgentFilter, ApiError, Management};
 
 use crate::confirm::confirm;
@@ -25,7 +25,7 @@ pub(crate) async fn list(
     out: &mut Out,
 ) -> Result<ExitCode, Failure> {
     let mut management = Management::new(profile)?;
-    let mut listing = Listing::new(["AGENT", "GROUP", "STATE", "PENDING", "LAST SEEN"], json);
+    let mut listing = Listing::new(["AGENT", "GROUP", "STATE", "TRANSPORT", "PENDING", "LAST SEEN"], json);
     let mut after: Option<String> = None;
     while !out.is_closed() {
         let page = management.agents(filter, after.as_deref(), PAGE).await.map_err(|error| {
@@ -45,11 +45,12 @@ fn unknown(error: ApiError) -> Failure {
     with_advice(error, "see the spelling; `wakemq agents list` shows all agents", "see what the broker says")
 }
 
-fn row(agent: &AgentView) -> [String; 5] {
+fn row(agent: &AgentView) -> [String; 6] {
     [
         agent.agent.to_string(),
         agent.group.label().to_owned(),
         state(agent).to_owned(),
+        agent.transport.map_or("-", Transport::as_str).to_owned(),
         agent.pending.to_string(),
         last_seen(agent),
     ]
@@ -93,6 +94,9 @@ fn describe(view: &AgentView) -> Vec<String> {
     if let Some(address) = &view.address {
         add("address", address);
     }
+    if let Some(transport) = view.transport {
+        add("transport", transport.as_str());
+    }
     if let Some(facts) = &view.facts {
         let texts = [("host name", &facts.host_name), ("os", &facts.os), ("version", &facts.version)];
         for (name, value) in texts {
@@ -106,8 +110,26 @@ fn describe(view: &AgentView) -> Vec<String> {
                 add(name, &format!("{} when it connected", print_secs(secs)));
             }
         }
+        if let Some(reach) = &facts.reach {
+            describe_reach(reach, &mut add);
+        }
     }
     lines
+}
+
+/// Tells by which way the agent came when it told of itself, and why not by a better one.
+fn describe_reach(reach: &Reach, add: &mut impl FnMut(&str, &str)) {
+    let Reach { transport, endpoint, proxy, intercepted_by, heartbeat, settled, better } = reach;
+    let through = proxy.as_ref().map_or_else(String::new, |proxy| format!(" through {proxy}"));
+    add("came by", &format!("{transport} {endpoint}{through}"));
+    if let Some(issuer) = intercepted_by {
+        add("TLS", &format!("opened on the way, by {issuer}"));
+    }
+    let longer = if *settled { "the longest that its network bears" } else { "longer ones are tried" };
+    add("heartbeat", &format!("{}, {longer}", print_secs((*heartbeat).into())));
+    for failed in better {
+        add("not by", &format!("{}: {}", failed.way, failed.problem));
+    }
 }
 
 /// Takes agents into another group, one by one.
@@ -203,7 +225,7 @@ fn count(agents: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakemq_protocol::{Facts, Timestamp};
+    use wakemq_protocol::{Facts, FailedWay, Timestamp};
 
     #[test]
     fn a_question_names_a_few() {
@@ -240,6 +262,53 @@ mod tests {
              host name:  pc\\u{1b}1\n\
              up for:     1d1h when it connected"
         );
-        assert_eq!(row(&view), ["pc-1", "paris", "away", "2", "never"]);
+        assert_eq!(row(&view), ["pc-1", "paris", "away", "-", "2", "never"]);
+    }
+
+    #[test]
+    fn it_is_told_by_which_way_an_agent_came() {
+        let failed = |way: &str, problem: &str| FailedWay { way: way.into(), problem: problem.into() };
+        let reach = Reach {
+            transport: Transport::Poll,
+            endpoint: "broker.example:443".into(),
+            proxy: Some("http://proxy.example:3128".into()),
+            intercepted_by: Some("CN=Example Inspection".into()),
+            heartbeat: 720,
+            settled: true,
+            better: vec![
+                failed("mqtt broker.example:8883 proxied", "the proxy answered 403"),
+                failed("websocket broker.example:443", "no answer\nin 5 s"),
+            ],
+        };
+        let mut view = AgentView {
+            agent: "pc-1".parse().unwrap(),
+            group: GroupPath::root(),
+            connected: true,
+            created: Timestamp::from_unix_ms(0),
+            last_seen: None,
+            address: Some("192.0.2.7:4711".into()),
+            transport: Some(Transport::Poll),
+            facts: Some(Facts { reach: Some(reach.clone()), ..Facts::default() }),
+            pending: 0,
+        };
+        assert_eq!(
+            describe(&view)[6..].join("\n"),
+            "address:    192.0.2.7:4711\n\
+             transport:  poll\n\
+             came by:    poll broker.example:443 through http://proxy.example:3128\n\
+             TLS:        opened on the way, by CN=Example Inspection\n\
+             heartbeat:  12m, the longest that its network bears\n\
+             not by:     mqtt broker.example:8883 proxied: the proxy answered 403\n\
+             not by:     websocket broker.example:443: no answer in 5 s"
+        );
+        assert_eq!(row(&view)[3], "poll");
+
+        let direct = Reach { proxy: None, intercepted_by: None, settled: false, better: Vec::new(), ..reach };
+        view.facts = Some(Facts { reach: Some(direct), ..Facts::default() });
+        assert_eq!(
+            describe(&view)[8..].join("\n"),
+            "came by:    poll broker.example:443\n\
+             heartbeat:  12m, longer ones are tried"
+        );
     }
 }

@@ -99,9 +99,10 @@ async fn dispatch(args: Args, out: &mut Out) -> Result<ExitCode, Failure> {
 
 async fn on_agents(action: AgentsAction, profile: &Profile, out: &mut Out) -> Result<ExitCode, Failure> {
     match action {
-        AgentsAction::List { group, state, json } => {
+        AgentsAction::List { group, state, transport, json } => {
             let connected = state.map(|state| state == StateArg::Connected);
-            agents::list(&AgentFilter { group, connected }, json, profile, out).await
+            let transport = transport.map(Into::into);
+            agents::list(&AgentFilter { group, connected, transport }, json, profile, out).await
         }
         AgentsAction::Show { agent, json } => agents::show(&agent, json, profile, out).await,
         AgentsAction::Move { agents, to } => agents::move_to(&agents, &to, profile).await,

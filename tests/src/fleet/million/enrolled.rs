@@ -74,7 +74,7 @@ pub async fn run(dir: &Path, enrolled: usize, connected: usize, heap: &dyn Fn() 
     let dialer = dialer(dir)?;
     let (few, others) = numbers.split_at(FEW);
     connect(&broker, &dialer, few).await?;
-    let all = AgentFilter { group: None, connected: None, after: None, limit: PAGE_MAX };
+    let all = AgentFilter { group: None, connected: None, transport: None, after: None, limit: PAGE_MAX };
     let there = AgentFilter { connected: Some(true), ..all.clone() };
     let page = tell_page("few", || engine.agents(&admin, there.clone())).await?;
     ensure!(page.agents.len() == FEW && page.next.is_none(), "{} are listed", page.agents.len());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use wakemq_protocol::{AgentId, GroupPath, OperatorName, Role};
+use wakemq_protocol::{AgentId, GroupPath, OperatorName, Role, Transport};
 
 use super::values::{parse_group, parse_group_below, parse_some_secs};
 
@@ -12,6 +12,7 @@ pub(crate) enum AgentsAction {
     /// List agents, by group and then by id
     #[command(after_help = "Examples:
   wakemq agents list --group paris --state away
+  wakemq agents list --transport poll
   wakemq agents list --json | jq -r .agent")]
     List {
         /// Those of this group and of those below it
@@ -20,6 +21,9 @@ pub(crate) enum AgentsAction {
         /// Those that commands reach now, or those that they do not
         #[arg(long, value_enum, value_name = "STATE")]
         state: Option<StateArg>,
+        /// Those that are connected by MQTT over TLS, MQTT in a WebSocket, or long poll
+        #[arg(long, value_enum, value_name = "TRANSPORT")]
+        transport: Option<TransportArg>,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
@@ -74,6 +78,24 @@ pub(crate) enum AgentsAction {
 pub(crate) enum StateArg {
     Connected,
     Away,
+}
+
+/// How an agent is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TransportArg {
+    Mqtt,
+    Websocket,
+    Poll,
+}
+
+impl From<TransportArg> for Transport {
+    fn from(arg: TransportArg) -> Self {
+        match arg {
+            TransportArg::Mqtt => Self::Mqtt,
+            TransportArg::Websocket => Self::WebSocket,
+            TransportArg::Poll => Self::Poll,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

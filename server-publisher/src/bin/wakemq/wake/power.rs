@@ -37,7 +37,7 @@ pub(crate) async fn of_group(
     connected: Option<bool>,
     profile: &Profile,
 ) -> Result<Vec<AgentId>, Failure> {
-    let filter = AgentFilter { group: Some(group.clone()), connected };
+    let filter = AgentFilter { group: Some(group.clone()), connected, transport: None };
     let mut management = Management::new(profile)?;
     let mut agents = Vec::new();
     let mut after: Option<String> = None;
