@@ -22,3 +22,4 @@ pub mod proxy;
 pub mod raw;
 pub mod scrape;
 pub mod wait;
+pub mod waking;

@@ -1,25 +1,32 @@
-//! Foreign clients, as operator and as agent, in both versions of MQTT; a foreign proxy; and a store on a file
-//! system that is full.
+//! Foreign clients, as operator and as agent, in both versions of MQTT and over WebSocket; a foreign proxy; foreign
+//! balancers; and a store on a file system that is full.
 //!
-//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `mosquitto-clients`
-//! and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or for what WAKEMQ_TEST_PYTHON names), and the right to
-//! mount a tmpfs.
+//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `haproxy`,
+//! `libnginx-mod-stream`, `mosquitto-clients`, `nginx`, `nodejs` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
+//! for what WAKEMQ_TEST_PYTHON names), `mqtt` of npm (in what WAKEMQ_TEST_NODE_MODULES names, if that is not where
+//! `node` finds it), and the rights to listen on port 443 and to mount a tmpfs.
 #![cfg(feature = "interop")]
 
+#[path = "interop/balancers.rs"]
+mod balancers;
+#[path = "interop/mqttjs.rs"]
+mod mqttjs;
 #[path = "interop/tinyproxy.rs"]
 mod tinyproxy;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::process::Command;
 use wakemq_protocol::{AgentId, CommandState, Kind, Secret, SlotChoice, Submission};
-use wakemq_publisher::SubmitError;
-use wakemq_tests::broker::{BrokerProcess, init};
+use wakemq_publisher::{SubmitError, Wanted};
+use wakemq_tests::broker::{BrokerProcess, init, init_for};
 use wakemq_tests::process::{Process, Stream};
 use wakemq_tests::raw::{Client, Login, Version};
 use wakemq_tests::wait::{eventually, within};
+use wakemq_tests::waking::wake;
 
 const COMMANDS: &str = "wake/v1/agents/pc-1/commands";
 
@@ -32,7 +39,10 @@ struct Setting {
 
 impl Setting {
     async fn new() -> Result<Self> {
-        let broker = BrokerProcess::start().await?;
+        Self::on(BrokerProcess::start().await?).await
+    }
+
+    async fn on(broker: BrokerProcess) -> Result<Self> {
         let agent = broker.import(&["pc-1"]).await?.remove(0);
         let operator = broker.profile()?.secret;
         Ok(Self { broker, agent, operator })
@@ -40,9 +50,21 @@ impl Setting {
 
     /// Prepares a mosquitto client.
     fn mosquitto(&self, program: &str, version: &str, user: &str, secret: &str) -> Command {
+        self.mosquitto_at(self.broker.address(), program, version, user, secret)
+    }
+
+    /// Prepares one that finds the broker elsewhere.
+    fn mosquitto_at(
+        &self,
+        address: SocketAddr,
+        program: &str,
+        version: &str,
+        user: &str,
+        secret: &str,
+    ) -> Command {
         let mut command = Command::new(program);
         command
-            .args(["-h", "127.0.0.1", "-p", &self.broker.address().port().to_string(), "-V", version])
+            .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-V", version])
             .args(["-u", user, "-P", secret, "-q", "1", "--cafile"])
             .arg(self.broker.ca_path())
             .stdin(Stdio::null())
@@ -55,7 +77,12 @@ impl Setting {
     }
 
     fn agent(&self, version: &str) -> Command {
-        let mut command = self.mosquitto("mosquitto_sub", version, "pc-1", self.agent.1.expose());
+        self.agent_at(self.broker.address(), version)
+    }
+
+    fn agent_at(&self, address: SocketAddr, version: &str) -> Command {
+        let secret = self.agent.1.expose();
+        let mut command = self.mosquitto_at(address, "mosquitto_sub", version, "pc-1", secret);
         command.args(["-i", "pc-1", "-t", COMMANDS]);
         command
     }
@@ -152,6 +179,21 @@ async fn a_connected_mosquitto_agent_gets_one_after_the_other() -> Result<()> {
         setting.reaches(&field(&payload, "id")?, CommandState::Acknowledged).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn mosquitto_is_woken_through_port_443() -> Result<()> {
+    // An address of its own: what listens on port 443 elsewhere is in nobody's way.
+    let address: SocketAddr = "127.0.44.3:443".parse()?;
+    let dir = tempfile::tempdir()?;
+    let data = dir.path().join("data");
+    init_for(&data, &address.ip().to_string(), "").await?;
+    let setting = Setting::on(BrokerProcess::start_at(&data, address).await?).await?;
+    let publisher = setting.broker.publisher().await?;
+    let agent = Process::start("mosquitto_sub", setting.agent("mqttv5"))?;
+    let story = "mosquitto_sub through port 443";
+    wake(&publisher, &setting.agent.0, Wanted::Acknowledged, story).await?;
+    agent.wait_line("the command", |line| (line.stream == Stream::Out).then_some(())).await
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Whole connections: handshake, wake-up, key updates, tickets, goodbye.
 
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use wakemq_tests::raw::frame;
 use wakemq_tests::wait::eventually;
+use wakemq_tests::waking::tell;
 
 use crate::{Setting, VERSIONS};
 
@@ -23,7 +26,9 @@ async fn an_agent_is_woken_in_both_versions() -> Result<()> {
             client.hears(b"Verify return code: 0 (ok)").await?;
             setting.enter(&mut client).await?;
             for _ in 0..3 {
+                let began = Instant::now();
                 setting.wake(&mut client).await?;
+                tell(began, &format!("s_client by {version}: woken"));
             }
             setting.leave(client).await?;
         }
