@@ -1,12 +1,16 @@
 //! Agents behind tinyproxy.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::process::Command;
+use wakemq_publisher::Wanted;
 use wakemq_tests::agents::Home;
 use wakemq_tests::broker::{BrokerProcess, free_address};
-use wakemq_tests::operator::Wakemq;
 use wakemq_tests::process::Process;
+use wakemq_tests::wait::eventually;
+use wakemq_tests::waking::{tell, wake};
 
 struct Tinyproxy {
     process: Process,
@@ -48,13 +52,14 @@ async fn tinyproxy_carries_an_agent_until_it_dies() -> Result<()> {
     let home = Home::enrol_with(&broker, "pc-1", &token, &["--proxy", &proxy.url]).await?;
     let agent = home.run(None)?;
     agent.wait_line(&format!("connected address={} proxy={}", &proxy.url[7..], proxy.url)).await?;
-    let wakemq = Wakemq::admin(&broker);
-    wakemq.call(&["wake", "pc-1", "--wait", "done"]).await?.expect_code(0)?;
+    let publisher = broker.publisher().await?;
+    wake(&publisher, home.id(), Wanted::Done, "through tinyproxy").await?;
 
+    let began = Instant::now();
     proxy.process.kill().await?;
     agent.wait_line(&format!("connected address={} proxy=none", broker.address())).await?;
-    wakemq.call(&["wake", "pc-1", "--wait", "done"]).await?.expect_code(0)?;
-    Ok(())
+    tell(began, "tinyproxy dies: connected directly");
+    wake(&publisher, home.id(), Wanted::Done, "after its end").await
 }
 
 #[tokio::test]
@@ -64,7 +69,14 @@ async fn what_tinyproxy_does_not_allow_goes_directly() -> Result<()> {
     let token = broker.token(1).await?;
     let home = Home::enrol_with(&broker, "pc-1", &token, &["--proxy", &proxy.url]).await?;
     let agent = home.run(None)?;
-    agent.wait_line("it does not allow that host or port (403)").await?;
     agent.wait_line(&format!("connected address={} proxy=none", broker.address())).await?;
-    Ok(())
+    // The operator sees why it does not come through its proxy.
+    let mut management = broker.management()?;
+    let reach = eventually("the way to be told", async || {
+        Ok(management.agent(home.id()).await?.facts.and_then(|facts| facts.reach))
+    })
+    .await?;
+    let told = |why: &str| reach.better.iter().any(|way| way.problem.contains(why));
+    assert!(told("it does not allow that host or port (403)"), "{reach:?}");
+    wake(&broker.publisher().await?, home.id(), Wanted::Done, "past tinyproxy").await
 }
