@@ -132,6 +132,15 @@ impl Claims {
         shard.lane(lane).remove(agent_key).map(|held| held.carried)
     }
 
+    /// Takes one command from what an epoch carries; `None` if the epoch is stale, or does not carry it.
+    pub(super) fn let_go(&self, agent_key: &str, epoch: Epoch, id: CommandId) -> Option<Carried> {
+        let mut shard = self.shard(agent_key);
+        let lane = shard.lane_of(agent_key, epoch)?;
+        let carried = shard.carried(agent_key, lane).iter().find(|carried| carried.id == id)?.clone();
+        shard.drop_carried(agent_key, id);
+        Some(carried)
+    }
+
     /// Keeps commands for groups from ending while some are handed out; taken after a shard.
     pub(super) fn ending(&self) -> RwLockReadGuard<'_, HashSet<CommandId>> {
         self.ending.read()

@@ -146,6 +146,16 @@ pub enum Transition {
         /// The epoch.
         epoch: Epoch,
     },
+    /// One command of those that an epoch carries is let go, as by [`Release`](Self::Release); the others are carried
+    /// on. Changes nothing under a stale epoch, or if it is not carried.
+    LetGo {
+        /// The agent.
+        agent: AgentId,
+        /// The command.
+        id: CommandId,
+        /// The epoch.
+        epoch: Epoch,
+    },
     /// The packets of a `power` command are in somebody's hands: it is `sent` until the engine lets it go. No more
     /// than being carried is that written. Counts only under the epoch that carries it.
     PowerSent {

@@ -105,10 +105,22 @@ impl<B: Backend> Store for SharedStore<B> {
 
     fn record(&self, transitions: Vec<Transition>, now: Timestamp) -> StoreFuture<'_, Vec<Recorded>> {
         Box::pin(async move {
-            // A release alone has no need of the writer as long as nothing ends by it.
-            if let [Transition::Release { agent, epoch }] = &*transitions {
-                let agent_key = agent.key();
-                let Some(carried) = self.claims.give_up(&agent_key, *epoch) else {
+            // Letting go alone has no need of the writer as long as nothing ends by it.
+            let let_go = match &*transitions {
+                [Transition::Release { agent, epoch }] => {
+                    let agent_key = agent.key();
+                    let carried = self.claims.give_up(&agent_key, *epoch);
+                    Some((agent_key, carried))
+                }
+                [Transition::LetGo { agent, id, epoch }] => {
+                    let agent_key = agent.key();
+                    let carried = self.claims.let_go(&agent_key, *epoch, *id).map(|carried| vec![carried]);
+                    Some((agent_key, carried))
+                }
+                _ => None,
+            };
+            if let Some((agent_key, carried)) = let_go {
+                let Some(carried) = carried else {
                     return Ok(vec![Recorded { verdict: Verdict::Stale, changes: Vec::new() }]);
                 };
                 let changes = self.let_go(agent_key, carried, now).await?;

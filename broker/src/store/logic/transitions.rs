@@ -34,6 +34,14 @@ pub(in crate::store) fn record(
             let changes = release::release(batch, &agent_key, &carried, now)?;
             Ok(Recorded { verdict: Verdict::Applied, changes })
         }
+        Transition::LetGo { agent, id, epoch } => {
+            let agent_key = agent.key();
+            let Some(carried) = batch.claims.let_go(&agent_key, *epoch, *id) else {
+                return Ok(nothing(Verdict::Stale));
+            };
+            let changes = release::release(batch, &agent_key, &[carried], now)?;
+            Ok(Recorded { verdict: Verdict::Applied, changes })
+        }
         Transition::PowerSent { agent, id, epoch } => power::sent(batch, agent, *id, *epoch, now),
         Transition::Evidence { agent, id, epoch, step } => power::evidence(batch, agent, *id, *epoch, step),
         Transition::Ended { agent, id, epoch, is_up, detail } => {

@@ -13,6 +13,8 @@ super::for_each_backend!(
     a_stale_epoch_changes_nothing,
     an_acknowledgement_counts_under_its_epoch,
     what_was_let_go_is_given_again_in_order,
+    one_that_was_let_go_is_given_again_and_the_others_are_carried_on,
+    one_that_is_let_go_has_the_end_that_is_due,
     what_has_expired_is_not_given,
     a_page_tells_whether_anything_is_left,
 );
@@ -102,6 +104,49 @@ async fn what_was_let_go_is_given_again_in_order(bench: &Bench) {
     assert_eq!(changes, [(id(1), CommandState::Queued), (id(3), CommandState::Queued)]);
     let epoch = bench.claim(4).await;
     assert_eq!(bench.inbox(epoch, 4).await, [id(1), id(3)]);
+}
+
+async fn one_that_was_let_go_is_given_again_and_the_others_are_carried_on(bench: &Bench) {
+    for number in 1..=2 {
+        bench.accept(new(number), 0).await;
+    }
+    let former = bench.claim(1).await;
+    let epoch = bench.claim(1).await;
+    assert_eq!(bench.let_go(1, epoch, 1).await.verdict, Verdict::Stale, "it is not carried yet");
+    bench.inbox(epoch, 1).await;
+    assert_eq!(bench.let_go(1, former, 2).await.verdict, Verdict::Stale);
+    assert_eq!(bench.let_go(3, epoch, 2).await.verdict, Verdict::Stale, "nobody knows it");
+    let let_go = bench.let_go(1, epoch, 2).await;
+    assert_eq!((let_go.verdict, told(&let_go.changes)), (Verdict::Applied, vec![(id(1), CommandState::Queued)]));
+    assert_eq!((bench.state(1).await, bench.state(2).await), (CommandState::Queued, CommandState::Sent));
+    assert_eq!(bench.acknowledge(1, epoch, 3).await, Verdict::Stale, "it is not carried any more");
+    assert_eq!(bench.inbox(epoch, 3).await, [id(1)]);
+    assert_eq!(bench.acknowledge(1, epoch, 3).await, Verdict::Applied);
+    assert_eq!(bench.acknowledge(2, epoch, 3).await, Verdict::Applied);
+    // With others it goes through the writer.
+    bench.accept(new(4), 4).await;
+    bench.inbox(epoch, 4).await;
+    let transitions = vec![
+        Transition::LetGo { agent: agent("a"), id: id(4), epoch },
+        Transition::LetGo { agent: agent("a"), id: id(4), epoch },
+    ];
+    let recorded = bench.store.record(transitions, at(5)).await.unwrap();
+    let verdicts: Vec<_> = recorded.iter().map(|recorded| recorded.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Applied, Verdict::Stale]);
+}
+
+async fn one_that_is_let_go_has_the_end_that_is_due(bench: &Bench) {
+    bench.accept(NewCommand { expires: at(10), ..new(1) }, 0).await;
+    bench.accept(in_slot(2, "s"), 0).await;
+    bench.accept(new(3), 0).await;
+    let epoch = bench.claim(1).await;
+    bench.inbox(epoch, 1).await;
+    bench.accept(in_slot(4, "s"), 2).await;
+    bench.cancel(3, 2).await;
+    assert_eq!(told(&bench.let_go(1, epoch, 10).await.changes), [(id(1), CommandState::Expired)]);
+    assert_eq!(told(&bench.let_go(2, epoch, 10).await.changes), [(id(2), CommandState::Superseded)]);
+    assert_eq!(told(&bench.let_go(3, epoch, 10).await.changes), [(id(3), CommandState::Cancelled)]);
+    assert_eq!(bench.inbox(epoch, 10).await, [id(4)]);
 }
 
 async fn what_has_expired_is_not_given(bench: &Bench) {

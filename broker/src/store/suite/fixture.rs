@@ -242,6 +242,10 @@ impl Bench {
         self.record(Transition::Release { agent: agent("a"), epoch }, secs).await
     }
 
+    pub(super) async fn let_go(&self, number: u64, epoch: Epoch, secs: i64) -> Recorded {
+        self.record(Transition::LetGo { agent: agent("a"), id: id(number), epoch }, secs).await
+    }
+
     pub(super) async fn sweep(&self, max: usize, secs: i64) -> Recorded {
         self.record(Transition::Sweep { max }, secs).await
     }

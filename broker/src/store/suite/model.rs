@@ -32,6 +32,7 @@ enum Act {
     Fail(u64),
     Receive(u64, u8),
     Cancel(u64),
+    LetGo(u64),
     Release,
     ReleasePower,
     Recreate,
@@ -58,7 +59,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => which.clone().prop_map(Act::AcknowledgeStale),
         1 => which.clone().prop_map(Act::Fail),
         2 => (which.clone(), 0..4u8).prop_map(|(number, state)| Act::Receive(number, state)),
-        2 => which.prop_map(Act::Cancel),
+        2 => which.clone().prop_map(Act::Cancel),
+        2 => which.prop_map(Act::LetGo),
         1 => Just(Act::Release),
         1 => Just(Act::ReleasePower),
         1 => Just(Act::Recreate),
@@ -316,6 +318,13 @@ impl Walker for Model {
                 let carried = self.carried.contains(&number) || self.power_carried.contains(&number);
                 let recorded = bench.cancel(number, self.now).await;
                 assert_eq!(recorded.verdict == Verdict::Requested, carried);
+                self.told(&recorded.changes);
+            }
+            Act::LetGo(number) => {
+                let Some(epoch) = self.epoch else { return };
+                let carried = self.carried.remove(&number);
+                let recorded = bench.let_go(number, epoch, self.now).await;
+                assert_eq!(recorded.verdict == Verdict::Applied, carried);
                 self.told(&recorded.changes);
             }
             Act::Release => {
