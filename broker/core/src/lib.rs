@@ -2,7 +2,7 @@
 //!
 //! Nothing here awaits, opens a socket, reads a clock or draws a random number: packets, the engine's replies and
 //! the time come in, actions come out. So every order of events can be tested, and the same machines serve TLS
-//! over TCP, in-memory streams and, later, WebSocket and long poll.
+//! over TCP, WebSocket and in-memory streams. An agent that asks by long poll has a machine of its own, [`PollSession`].
 //!
 //! The order of calls for a connection:
 //! 1. [`login::read`] the CONNECT; authenticate the secret that it gives; [`login::Login::admit`].
@@ -24,6 +24,7 @@ mod log_text;
 pub mod login;
 mod operator;
 pub mod packet;
+mod poll;
 pub mod power;
 mod publish_rate;
 mod shares;
@@ -37,7 +38,8 @@ pub use following::{Following, Interest, Place};
 pub use heartbeat::Heartbeat;
 pub use in_flight::InFlight;
 pub use operator::{OperatorAction, OperatorSession, Refusal, Response, Rights, SubmitRequest, check_kind};
-pub use publish_rate::PublishRate;
+pub use poll::{PollAction, PollSession};
+pub use publish_rate::{PublishRate, Turns};
 pub use shares::Shares;
 pub use source::Source;
 pub use throttle::{Judged, Penalty, Throttle};

@@ -11,3 +11,4 @@ mod login;
 mod operator;
 mod operator_events;
 mod operator_responses;
+mod poll;
