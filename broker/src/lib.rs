@@ -14,6 +14,7 @@ pub mod http;
 pub mod init;
 pub mod metrics;
 pub mod mqtt;
+pub mod polls;
 pub mod registry;
 pub mod server;
 pub mod store;

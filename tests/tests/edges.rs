@@ -190,7 +190,7 @@ fn within_the_broker_only_the_engine_sees_both_store_and_registry() -> Result<()
     let broker = root().join("broker/src");
     // Plain values, with which the engine's questions and answers are put. Nobody can reach a store by them.
     let words = ["Epoch", "Principal", "Role", "StoreError"];
-    for part in ["door", "http", "transport", "mqtt"] {
+    for part in ["door", "http", "polls", "transport", "mqtt"] {
         for (path, code) in sources(&broker.join(part))? {
             let foreign: Vec<_> = imported(&code, "store::")
                 .into_iter()

@@ -4,9 +4,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use wakemq_protocol::http::PollAnswer;
-use wakemq_protocol::limits::{
-    IN_FLIGHT_MAX, PAYLOAD_MAX, PENDING_MAX, POLL_GRACE_SECS, POLL_WITHHELD_SECS,
-};
+use wakemq_protocol::limits::{IN_FLIGHT_MAX, PAYLOAD_MAX, PENDING_MAX, POLL_GRACE_SECS, POLL_WITHHELD_SECS};
 use wakemq_protocol::{Command, CommandId, to_json};
 
 /// What stands around the commands of an answer, in bytes.

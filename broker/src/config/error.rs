@@ -31,13 +31,30 @@ pub enum ConfigError {
 impl ConfigError {
     pub(super) fn at(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map_or(0, |span| span.start);
+        Self::wrong(path, text, start, error.message().trim_end().replace('\n', ", "))
+    }
+
+    /// Makes an error about the value of a key that is in the text.
+    pub(super) fn at_key(path: &Path, text: &str, key: &str, message: String) -> Self {
+        let (mut start, mut end) = (0, 0);
+        for line in text.split_inclusive('\n') {
+            let indented = line.len() - line.trim_start().len();
+            if line.trim_start().starts_with(key) {
+                start = end + indented;
+            }
+            end += line.len();
+        }
+        Self::wrong(path, text, start, message)
+    }
+
+    fn wrong(path: &Path, text: &str, start: usize, message: String) -> Self {
         let before = text.get(..start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self::Wrong {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            message: error.message().trim_end().replace('\n', ", "),
+            message,
         }
     }
 }

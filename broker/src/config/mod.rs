@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use wakemq_protocol::limits::RETURN_DEFAULT_SECS;
+use wakemq_protocol::limits::{POLL_HEARTBEAT_SECS, RETURN_DEFAULT_SECS};
 
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::ConfigError;
@@ -121,6 +121,12 @@ pub struct Limits {
     /// Longest keep-alive.
     #[serde(deserialize_with = "ranged::<5, 65_535, _, _>")]
     pub keep_alive_max_secs: u16,
+    /// Shortest heartbeat of a long poll.
+    #[serde(deserialize_with = "ranged::<60, 3_540, _, _>")]
+    pub poll_heartbeat_min_secs: u32,
+    /// Longest heartbeat of a long poll.
+    #[serde(deserialize_with = "ranged::<60, 3_540, _, _>")]
+    pub poll_heartbeat_max_secs: u32,
     /// Within how long agents come back after a lost connection.
     #[serde(deserialize_with = "ranged::<1, 86_400, _, _>")]
     pub return_secs: u32,
@@ -173,9 +179,18 @@ impl Default for Limits {
             handshake_secs: 10,
             connect_secs: 10,
             keep_alive_max_secs: 1200,
+            poll_heartbeat_min_secs: POLL_HEARTBEAT_SECS.0,
+            poll_heartbeat_max_secs: POLL_HEARTBEAT_SECS.1,
             return_secs: RETURN_DEFAULT_SECS,
             shutdown_secs: 10,
         }
+    }
+}
+
+impl Limits {
+    /// Returns the shortest and the longest heartbeat of a long poll, in seconds.
+    pub fn poll_heartbeat_secs(&self) -> (u32, u32) {
+        (self.poll_heartbeat_min_secs, self.poll_heartbeat_max_secs)
     }
 }
 
@@ -195,7 +210,13 @@ impl Config {
     /// # Errors
     /// See [`load`](Self::load).
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::at(path, text, &error))
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::at(path, text, &error))?;
+        let (least, most) = config.limits.poll_heartbeat_secs();
+        if least > most {
+            let message = format!("must not be above `poll_heartbeat_max_secs`, which is {most}");
+            return Err(ConfigError::at_key(path, text, "poll_heartbeat_min_secs", message));
+        }
+        Ok(config)
     }
 
     /// Returns what is allowed, and probably not meant.
@@ -274,6 +295,13 @@ mod tests {
             ("[limits]\nsource_share_percent = 101\n", "dir/w.toml:2:24: ", "1 to 100"),
             ("[limits]\nadmissions_per_sec = 0.5\n", "dir/w.toml:2:22: ", "a whole number"),
             ("[limits]\nkeep_alive_max_secs = 70000\n", "dir/w.toml:2:23: ", "5 to 65535"),
+            ("[limits]\npoll_heartbeat_min_secs = 59\n", "dir/w.toml:2:27: ", "60 to 3540"),
+            ("[limits]\npoll_heartbeat_max_secs = 3541\n", "dir/w.toml:2:27: ", "60 to 3540"),
+            (
+                "[limits]\npoll_heartbeat_max_secs = 90\n  poll_heartbeat_min_secs = 91\n",
+                "dir/w.toml:3:3: ",
+                "above `poll_heartbeat_max_secs`, which is 90",
+            ),
             ("[listen]\naddresses = [\"[::]:1\", \"broker:8883\"]\n", "dir/w.toml:2:24: ", "IP:PORT"),
             ("[listen]\naddresses = []\n", "dir/w.toml:2:13: ", "at least one"),
             ("[listen]\nbalancers = [\"10.0.0.0/33\"]\n", "dir/w.toml:2:14: ", "`192.0.2.0/24`"),

@@ -88,8 +88,8 @@ impl<S: Io> Connection<S> {
                 }
                 // The agent has unsubscribed since; the command was ended with the claim.
                 Letter::Live { command, .. } => tracing::debug!(command = %command.id, "has ended meanwhile"),
-                Letter::Response { .. } | Letter::Event { .. } => {
-                    tracing::warn!("an operator's letter for an agent; this is a defect");
+                Letter::Settled { .. } | Letter::Response { .. } | Letter::Event { .. } => {
+                    tracing::warn!("another's letter for an agent's connection; this is a defect");
                 }
             }
         }

@@ -13,7 +13,7 @@ use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
 use wakemq_protocol::{AgentId, GroupPath};
 
 use super::wire::{Io, Wire, WireEnd};
-use super::{Door, Session, agent, operator};
+use super::{Door, Session, agent, operator, stopping};
 use crate::engine::{Answer, Caller, Operator};
 use crate::metrics::Refused;
 use crate::mqtt::{self, DecodeError, Frame, Peer};
@@ -62,7 +62,7 @@ pub(super) async fn login<S: Io>(
     let mailbox = door.engine.registry().open(address, wire.transport());
     if *door.draining.borrow() {
         // It came in while the others were asked to end.
-        mailbox.evict(Door::stopping());
+        mailbox.evict(stopping());
     }
     match admit(door, &mut wire, *connect, &mailbox).await {
         Ok(Admitted::Agent(session)) => {

@@ -12,13 +12,14 @@ mod listener;
 mod login;
 mod opening;
 mod operator;
+mod returning;
 #[cfg(test)]
 mod tests;
 mod timers;
 mod wire;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,12 +35,15 @@ use wakemq_core::packet::{ProtocolLevel, ReasonCode, ServerPacket};
 
 use crate::bus::Bus;
 use crate::engine::Engine;
-use crate::http::Http;
+use crate::http::{Http, HttpVersion};
 use crate::metrics::{Metrics, PublishRefused, Refused};
 use crate::mqtt::Peer;
+use crate::polls::Polls;
 use crate::transport::stream::TlsStream;
 
 pub(crate) use listener::listen;
+pub use returning::Returning;
+pub use timers::Timers;
 pub use wire::Io;
 
 use wire::Wire;
@@ -68,6 +72,8 @@ pub struct Limits {
     pub return_secs: u32,
     /// How many submissions an operator may have under way on one connection.
     pub receive_maximum: u16,
+    /// Shortest and longest heartbeat of a long poll, in seconds.
+    pub poll_heartbeat_secs: (u32, u32),
     /// Who is believed, and has to say, whose connections they pass on; see [`crate::transport::proxy_header`].
     pub balancers: Vec<IpNet>,
 }
@@ -85,6 +91,7 @@ impl Default for Limits {
             keep_alive_max_secs: 1200,
             return_secs: wakemq_protocol::limits::RETURN_DEFAULT_SECS,
             receive_maximum: 1024,
+            poll_heartbeat_secs: wakemq_protocol::limits::POLL_HEARTBEAT_SECS,
             balancers: Vec::new(),
         }
     }
@@ -120,10 +127,15 @@ pub enum Serves {
 enum Session<S> {
     Agent(Box<agent::Connection<S>>),
     Operator(Box<operator::Connection<S>>),
-    /// And whose it is.
-    Http(Box<TlsStream<S>>, SocketAddr),
+    /// And whose it is, and which version is spoken.
+    Http(Box<TlsStream<S>>, SocketAddr, HttpVersion),
     /// There was no room for it; it is closed after a while if there is a place for it to wait.
     TurnedAway(S, Option<listener::Place>),
+}
+
+/// Why connections end when the broker does.
+pub(crate) fn stopping() -> End {
+    End::new(ReasonCode::ServerShuttingDown, "the broker stops")
 }
 
 /// What all connections of a broker share.
@@ -133,14 +145,13 @@ pub struct Door {
     http: Http,
     tls: Arc<ServerConfig>,
     limits: Limits,
-    timers: timers::Timers,
+    timers: Arc<Timers>,
+    returning: Arc<Returning>,
     gate: gate::Gate,
     places: Arc<listener::Places>,
     admin_places: Arc<listener::Places>,
     tasks: TaskTracker,
     draining: watch::Sender<bool>,
-    /// What agents are told when the broker stops: of how many there were when that began.
-    last_return_secs: OnceLock<u32>,
 }
 
 impl Door {
@@ -148,15 +159,27 @@ impl Door {
     pub fn new(engine: Arc<Engine>, bus: Arc<Bus>, tls: Arc<ServerConfig>, limits: Limits) -> Arc<Self> {
         let now_ms = engine.clock().mono_ms();
         let draining = watch::Sender::new(false);
+        let timers = Arc::new(Timers::new(now_ms));
+        let (least, rate) = (limits.return_secs, limits.admissions_per_sec);
+        let returning = Arc::new(Returning::new(engine.clone(), least, rate));
+        let tasks = TaskTracker::new();
+        let polls = Polls::new(
+            engine.clone(),
+            timers.clone(),
+            returning.clone(),
+            limits.poll_heartbeat_secs,
+            draining.subscribe(),
+            tasks.clone(),
+        );
         Arc::new(Self {
-            http: Http::new(engine.clone(), draining.subscribe()),
-            timers: timers::Timers::new(now_ms),
+            http: Http::new(engine.clone(), polls, draining.subscribe()),
+            timers,
+            returning,
             gate: gate::Gate::new(&limits),
             places: listener::Places::new(limits.max_connections),
             admin_places: listener::Places::new(ADMIN_CONNECTIONS_MAX),
-            tasks: TaskTracker::new(),
+            tasks,
             draining,
-            last_return_secs: OnceLock::new(),
             engine,
             bus,
             tls,
@@ -185,8 +208,8 @@ impl Door {
         serves: Serves,
     ) -> Option<Box<agent::Connection<S>>> {
         let mut session = Box::pin(self.let_in(io, address, serves)).await;
-        if let Ok(Session::Http(stream, address)) = session {
-            let upgraded = Box::pin(self.serve_http(*stream, address, serves)).await?;
+        if let Ok(Session::Http(stream, address, version)) = session {
+            let upgraded = Box::pin(self.serve_http(*stream, address, serves, version)).await?;
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
         match session {
@@ -210,9 +233,16 @@ impl Door {
         stream: TlsStream<S>,
         address: SocketAddr,
         serves: Serves,
+        version: HttpVersion,
     ) -> Option<(TlsStream<S>, Bytes)> {
         let door = counted::HttpDoor::new(self.clone());
-        door.http.serve_as(stream, address, serves).await
+        match version {
+            HttpVersion::Http1 => door.http.serve_as(stream, address, serves).await,
+            HttpVersion::Http2 => {
+                door.http.serve_http2(stream, address, serves).await;
+                None
+            }
+        }
     }
 
     /// Takes a connection from its upgrade to the moment when it is known who it is.
@@ -257,7 +287,9 @@ impl Door {
             Ok((opening::Opened::Mqtt(wire, deadline), address, _unknown)) => {
                 login::login(&door, wire, address, deadline).await
             }
-            Ok((opening::Opened::Http(stream), address, _)) => Ok(Session::Http(stream, address)),
+            Ok((opening::Opened::Http(stream, version), address, _)) => {
+                Ok(Session::Http(stream, address, version))
+            }
             Ok((opening::Opened::TurnedAway(io, why), address, _)) => {
                 let place = self.gate.turn_away(why, address, self.metrics());
                 if why == Refused::OverShare {
@@ -279,11 +311,10 @@ impl Door {
 
     /// Stops accepting, and asks every connection to end.
     pub fn close(&self) {
-        self.last_return_secs
-            .get_or_init(|| self.limits.return_secs(self.engine.registry().agents_connected()));
+        self.returning.settle();
         self.draining.send_replace(true);
         self.tasks.close();
-        self.engine.registry().evict_all(&Self::stopping());
+        self.engine.registry().evict_all(&stopping());
     }
 
     /// Asks every connection to end and waits until all have, at most for `grace`. Returns how many are left.
@@ -322,14 +353,7 @@ impl Door {
 
     /// Within how many seconds an agent is told to come back after a lost connection.
     fn return_secs(&self) -> u32 {
-        match self.last_return_secs.get() {
-            Some(secs) => *secs,
-            None => self.limits.return_secs(self.engine.registry().agents_connected()),
-        }
-    }
-
-    fn stopping() -> End {
-        End::new(ReasonCode::ServerShuttingDown, "the broker stops")
+        self.returning.secs()
     }
 
     fn grants(&self) -> Grants {

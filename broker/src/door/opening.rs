@@ -15,7 +15,7 @@ use crate::metrics::Refused;
 use crate::mqtt::Peer;
 use crate::transport::client_hello::{Peek, peek};
 use crate::transport::proxy_header::{self, ProxyHeader};
-use crate::transport::sniff::{Sniff, sniff};
+use crate::transport::sniff::{HttpVersion, Sniff, sniff};
 use crate::transport::socket::canonical;
 use crate::transport::stream::TlsStream;
 use crate::transport::tls::{Scratch, Tls};
@@ -24,8 +24,8 @@ use crate::transport::tls::{Scratch, Tls};
 pub(super) enum Opened<S> {
     /// MQTT of some version, and until when its CONNECT must have come.
     Mqtt(Box<Wire<S>>, Instant),
-    /// HTTP/1.1.
-    Http(Box<TlsStream<S>>),
+    /// HTTP of some version.
+    Http(Box<TlsStream<S>>, HttpVersion),
     /// Nothing: there was no room for it, and why.
     TurnedAway(S, Refused),
 }
@@ -127,9 +127,9 @@ pub(super) async fn open<S: Io>(
         tracing::trace!(%address, tls = ?wire.tls().version(), resumed = wire.tls().is_resumed(), ?spoken);
         match spoken {
             Sniff::Mqtt if serves == Serves::Clients => Ok(Opened::Mqtt(wire, deadline)),
-            Sniff::Http => {
+            Sniff::Http(version) => {
                 let (io, tls, plain) = wire.into_parts();
-                Ok(Opened::Http(Box::new(TlsStream::new(io, tls, plain))))
+                Ok(Opened::Http(Box::new(TlsStream::new(io, tls, plain)), version))
             }
             Sniff::Mqtt | Sniff::Unknown | Sniff::NeedMore => {
                 wire.farewell(None).await;
@@ -212,7 +212,7 @@ async fn find_out<S: Io>(wire: &mut Wire<S>) -> Result<Sniff, WireEnd> {
     loop {
         match sniff(wire.tls().alpn(), wire.plain()) {
             Sniff::NeedMore => poll_fn(|cx| wire.poll_io(cx, true)).await?,
-            spoken @ (Sniff::Mqtt | Sniff::Http | Sniff::Unknown) => return Ok(spoken),
+            spoken @ (Sniff::Mqtt | Sniff::Http(_) | Sniff::Unknown) => return Ok(spoken),
         }
     }
 }

@@ -127,7 +127,9 @@ impl<S: Io> Connection<S> {
                     // One by one, because each takes room that the next may not have.
                     self.act().await?;
                 }
-                Letter::Live { .. } => tracing::warn!("a command for an operator; this is a defect"),
+                Letter::Live { .. } | Letter::Settled { .. } => {
+                    tracing::warn!("an agent's letter for an operator; this is a defect")
+                }
             }
         }
         if mail.timer {

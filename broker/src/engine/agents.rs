@@ -185,9 +185,7 @@ impl Engine {
         };
         self.note_revocation();
         self.tell(&changes);
-        if let Some((mailbox, _)) = self.registry.find(&id) {
-            mailbox.evict(End::new(ReasonCode::NotAuthorized, "the agent was revoked"));
-        }
+        self.registry.evict(&id, &End::new(ReasonCode::NotAuthorized, "the agent was revoked"));
         tracing::info!(agent = %id, by = %caller.name, "agent revoked");
         Ok(())
     }

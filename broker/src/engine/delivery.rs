@@ -48,16 +48,26 @@ impl Engine {
 
     /// Claims the agent's inbox for its connection. `None` if another connection has taken over meanwhile.
     pub async fn claim(&self, agent: &AgentId, mailbox: &Mailbox) -> Result<Option<Epoch>, StoreError> {
+        if self.registry.find(agent).is_none_or(|(present, _)| present.id() != mailbox.id()) {
+            // Whoever has taken over claims it, or has done so: that claim is not to be taken away again.
+            return Ok(None);
+        }
         let claim = self.store.claim(agent, Lane::Agent, NODE, self.clock.now()).await?;
         self.tell(&claim.changes);
+        Ok(self.resume(agent, mailbox, claim.epoch).then_some(claim.epoch))
+    }
+
+    /// Notes that an agent is there again under a claim that was not given up when it left. Returns `false` if another
+    /// connection has taken over meanwhile.
+    pub fn resume(&self, agent: &AgentId, mailbox: &Mailbox, epoch: Epoch) -> bool {
         let _order = self.presence.lock();
-        if !self.registry.set_epoch(agent, mailbox.id(), Some(claim.epoch)) {
-            return Ok(None);
+        if !self.registry.set_epoch(agent, mailbox.id(), Some(epoch)) {
+            return false;
         }
         if let Some(group) = self.registry.group_of(agent) {
             self.presence_event(agent, group, PresenceChange::Connected, mailbox, (None, None));
         }
-        Ok(Some(claim.epoch))
+        true
     }
 
     /// Takes the next commands of the agent's inbox, to be sent at once; none under a stale epoch.
@@ -155,7 +165,7 @@ impl Engine {
                 self.power_left(agent, mailbox, None);
             }
         }
-        self.record_one(Transition::Release { agent: agent.clone(), epoch }).await.map(drop)
+        self.give_up(agent, epoch).await
     }
 
     /// Notes that an agent's connection has ended, and why.
@@ -166,22 +176,35 @@ impl Engine {
         epoch: Option<Epoch>,
         why: &str,
     ) -> Result<(), StoreError> {
-        {
-            let _order = self.presence.lock();
-            let present = self.registry.find(agent);
-            let successor = present.as_ref().filter(|(present, _)| present.id() != mailbox.id());
-            let taken_over = successor.is_some_and(|(_, epoch)| epoch.is_some());
-            self.power_left(agent, mailbox, successor.map(|(present, _)| &**present));
-            if epoch.is_some() && !taken_over {
-                self.disconnected(agent, mailbox, why);
-            }
-            self.registry.leave(agent, mailbox.id());
-        }
-        tracing::debug!(%agent, address = %mailbox.address(), "agent left");
+        self.leave(agent, mailbox, epoch.is_some(), why);
         if let Some(epoch) = epoch {
-            self.record_one(Transition::Release { agent: agent.clone(), epoch }).await?;
+            self.give_up(agent, epoch).await?;
         }
         self.seen(agent, mailbox, None).await
+    }
+
+    /// Notes that an agent is not there any more, and why; what it carried is carried on.
+    pub fn leave(&self, agent: &AgentId, mailbox: &Mailbox, subscribed: bool, why: &str) {
+        let _order = self.presence.lock();
+        let present = self.registry.find(agent);
+        let successor = present.as_ref().filter(|(present, _)| present.id() != mailbox.id());
+        let taken_over = successor.is_some_and(|(_, epoch)| epoch.is_some());
+        self.power_left(agent, mailbox, successor.map(|(present, _)| &**present));
+        if subscribed && !taken_over {
+            self.disconnected(agent, mailbox, why);
+        }
+        self.registry.leave(agent, mailbox.id());
+        tracing::debug!(%agent, address = %mailbox.address(), "agent left");
+    }
+
+    /// Gives a claim up: what it carried becomes `queued` again, or the end that is due.
+    pub async fn give_up(&self, agent: &AgentId, epoch: Epoch) -> Result<(), StoreError> {
+        self.record_one(Transition::Release { agent: agent.clone(), epoch }).await.map(drop)
+    }
+
+    /// Lets one command go that a claim carries: it becomes `queued` again, or the end that is due.
+    pub async fn let_go(&self, agent: &AgentId, id: CommandId, epoch: Epoch) -> Result<(), StoreError> {
+        self.record_one(Transition::LetGo { agent: agent.clone(), id, epoch }).await.map(drop)
     }
 
     /// Tells that an agent that was subscribed is not any more; its entry is still there, its own or a newer one.

@@ -15,6 +15,7 @@ use wakemq_protocol::limits::PAYLOAD_MAX;
 use super::problem::{Kind, Refusal};
 use super::{Peer, Shared};
 use crate::engine::{Answer, Caller, Operator};
+use crate::store::Principal;
 
 /// How long a body may take to arrive.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
@@ -46,6 +47,45 @@ impl FromRequestParts<Shared> for Asking {
             return Err(Refusal::new(Kind::NotAllowed, text));
         };
         Ok(Self(Caller { name, address: peer.map(|Peer(address)| address) }))
+    }
+}
+
+/// The agent whose secret the request carries.
+pub(super) struct AskingAgent(pub(super) crate::polls::Asking);
+
+impl FromRequestParts<Shared> for AskingAgent {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refusal> {
+        let Some(header) = parts.headers.get(AUTHORIZATION) else {
+            return Err(Refusal::new(
+                Kind::NoAgentSecret,
+                "send the agent's secret as `Authorization: Bearer wma_…`",
+            ));
+        };
+        let peer: Option<Peer> = parts.extensions.get().copied();
+        let presented = header.to_str().ok().and_then(bearer);
+        let revocations = shared.engine.revocations();
+        let principal = match presented {
+            Some(presented) => shared.engine.authenticate(presented).await?,
+            None => None,
+        };
+        match principal {
+            Some(Principal::Agent { agent, group }) => {
+                // Only what did not come over a connection has no peer.
+                let address = peer.map_or_else(|| ([0; 4], 0).into(), |Peer(address)| address);
+                let presented = presented.unwrap_or_default().to_owned();
+                Ok(Self(crate::polls::Asking { agent, group, presented, revocations, address }))
+            }
+            Some(Principal::Operator { .. }) => {
+                let text = "this is the secret of an operator; an agent's is needed";
+                Err(Refusal::new(Kind::NotAllowed, text))
+            }
+            None => {
+                let wrong = Refusal::new(Kind::WrongSecret, "no agent has this secret");
+                Err(refuse_secret(shared, peer, wrong).await)
+            }
+        }
     }
 }
 
@@ -101,10 +141,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Options<T> {
     }
 }
 
-/// A JSON document of at most 60 KiB.
-pub(super) struct Json<T>(pub(super) T);
+/// The bytes of a JSON document of at most 60 KiB, for who reads it by the rules of MQTT's payloads.
+pub(super) struct Document(pub(super) Vec<u8>);
 
-impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+impl FromRequest<Shared> for Document {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Refusal> {
@@ -112,13 +152,20 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
         let body = tokio::time::timeout(BODY_LIMIT, collect(request.into_body(), PAYLOAD_MAX))
             .await
             .map_err(|_| too_slow())??;
+        Ok(Self(body))
+    }
+}
+
+/// A JSON document of at most 60 KiB.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, Refusal> {
+        let Document(body) = Document::from_request(request, shared).await?;
         serde_json::from_slice(&body).map(Self).map_err(|error| {
-            let kind = match error.classify() {
-                serde_json::error::Category::Data => Kind::Invalid,
-                serde_json::error::Category::Io
-                | serde_json::error::Category::Syntax
-                | serde_json::error::Category::Eof => Kind::Malformed,
-            };
+            let kind = Kind::of_json(&error);
             Refusal::new(kind, format!("the body is not what is expected here: {error}"))
         })
     }

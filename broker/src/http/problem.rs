@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use wakemq_protocol::http::Problem;
 
 use crate::engine::EngineError;
+use crate::polls::{PollError, PostError};
 use crate::store::StoreError;
 
 /// What a client is told to wait, in seconds, before it asks a broker again that could not serve it.
@@ -25,6 +26,7 @@ const WRONG_SECRET: HeaderValue =
 pub(super) enum Kind {
     Malformed,
     Unauthenticated,
+    NoAgentSecret,
     WrongSecret,
     NotAllowed,
     TokenUnknown,
@@ -43,6 +45,8 @@ pub(super) enum Kind {
     Invalid,
     UpgradeRequired,
     Throttled,
+    ClonedIdentity,
+    TooManyPosts,
     Quota,
     Busy,
     Draining,
@@ -50,11 +54,24 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Returns what is wrong with a body: its form, or a value.
+    pub(super) fn of_json(error: &serde_json::Error) -> Self {
+        match error.classify() {
+            serde_json::error::Category::Data => Self::Invalid,
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => Self::Malformed,
+        }
+    }
+
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
             Self::Unauthenticated => {
                 (StatusCode::UNAUTHORIZED, "unauthenticated", "An operator's secret is needed")
+            }
+            Self::NoAgentSecret => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "An agent's secret is needed")
             }
             Self::WrongSecret => (StatusCode::UNAUTHORIZED, "wrong-secret", "The secret is not valid"),
             Self::NotAllowed => (StatusCode::FORBIDDEN, "not-allowed", "This is not allowed"),
@@ -86,6 +103,12 @@ impl Kind {
             Self::Throttled => {
                 (StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many wrong secrets come from here")
             }
+            Self::ClonedIdentity => {
+                (StatusCode::TOO_MANY_REQUESTS, "cloned-identity", "Another machine uses this identity")
+            }
+            Self::TooManyPosts => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-posts", "Too many posts of this agent wait already")
+            }
             Self::Quota => (StatusCode::TOO_MANY_REQUESTS, "quota", "Too many commands wait already"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Another import is running"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "The broker is shutting down"),
@@ -101,12 +124,14 @@ impl Kind {
 pub(super) struct Refusal {
     kind: Kind,
     detail: String,
+    /// When to come back, if that is not the same for all of its kind.
+    retry_secs: Option<u32>,
 }
 
 impl Refusal {
     /// Makes a refusal; `detail` says what is wrong here and what to do.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), retry_secs: None }
     }
 
     fn problem(&self) -> Problem {
@@ -151,6 +176,27 @@ impl From<EngineError> for Refusal {
     }
 }
 
+impl From<PollError> for Refusal {
+    fn from(error: PollError) -> Self {
+        match error {
+            PollError::Revoked => Self::new(Kind::WrongSecret, error.to_string()),
+            PollError::Cloned { secs } => {
+                Self { retry_secs: Some(secs), ..Self::new(Kind::ClonedIdentity, error.to_string()) }
+            }
+            PollError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PostError> for Refusal {
+    fn from(error: PostError) -> Self {
+        match error {
+            PostError::TooMany => Self::new(Kind::TooManyPosts, error.to_string()),
+            PostError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<StoreError> for Refusal {
     /// Tells the log everything, and the client, who need not be authenticated, only that it is not its fault.
     fn from(error: StoreError) -> Self {
@@ -182,7 +228,10 @@ impl IntoResponse for Refusal {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             headers.insert(RETRY_AFTER, THROTTLED_SECS);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(secs) = self.retry_secs {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE || self.kind == Kind::TooManyPosts {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECS);
         }
         response

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use wakemq_core::packet::ReasonCode;
+use wakemq_protocol::http::PollAnswer;
 use wakemq_protocol::{CommandState, Transport};
 
 /// A label whose values are all known.
@@ -237,6 +238,40 @@ label! {
         QueueFull = "queue_full",
         /// The bus had died and was not built anew yet.
         BusDown = "bus_down",
+    }
+}
+
+label! {
+    /// How a long poll ended.
+    PollEnd("answer") {
+        /// With commands.
+        Commands = "commands",
+        /// Its heartbeat was over.
+        Idle = "idle",
+        /// Another connection or poll of the agent took over.
+        Superseded = "superseded",
+        /// The broker stopped.
+        Retry = "retry",
+        /// Its heartbeat was out of bounds.
+        OutOfRange = "heartbeat_out_of_range",
+        /// With an error: its agent was revoked or cloned, or the store failed.
+        Failed = "failed",
+        /// Its client was gone before there was an answer.
+        Gone = "gone",
+    }
+}
+
+impl PollEnd {
+    /// Returns what an answer counts as; `None` stands for an error.
+    pub fn of(answer: Option<&PollAnswer>) -> Self {
+        match answer {
+            Some(PollAnswer::Commands { .. }) => Self::Commands,
+            Some(PollAnswer::Idle) => Self::Idle,
+            Some(PollAnswer::Superseded) => Self::Superseded,
+            Some(PollAnswer::Retry { .. }) => Self::Retry,
+            Some(PollAnswer::HeartbeatOutOfRange { .. }) => Self::OutOfRange,
+            None => Self::Failed,
+        }
     }
 }
 

@@ -18,8 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use wakemq_protocol::{CommandState, News, Transport};
 
 pub use labels::{
-    Admitted, Connection, Dropped, Ended, GroupChange, Label, PowerVerdict, PublishRefused, ReceiptFate,
-    Refused, StatusClass, SubmissionRefused, Waited, WrongSecret,
+    Admitted, Connection, Dropped, Ended, GroupChange, Label, PollEnd, PowerVerdict, PublishRefused,
+    ReceiptFate, Refused, StatusClass, SubmissionRefused, Waited, WrongSecret,
 };
 pub use series::{Counters, Gauges};
 
@@ -93,6 +93,8 @@ pub struct Metrics {
     pub audit_lines: Counter,
     /// Answers over HTTP.
     pub http_requests: Counters<StatusClass>,
+    /// How long polls ended.
+    pub polls: Counters<PollEnd>,
 }
 
 impl Metrics {
@@ -187,6 +189,7 @@ impl Metrics {
                 "http_requests",
                 "Answers over HTTP by the class of their status",
             ),
+            polls: Counters::new(r, "polls", "Long polls by what they were answered"),
             registry,
         };
         metrics.bus_healthy.set(1);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use wakemq_core::{End, Response, packet::ReasonCode};
-use wakemq_protocol::{Command, Transport};
+use wakemq_protocol::{Command, CommandId, Transport};
 
 use crate::bus::Frame;
 use crate::store::Epoch;
@@ -32,6 +32,11 @@ pub enum Letter {
         epoch: Epoch,
         /// The command.
         command: Command,
+    },
+    /// A receipt of the agent's has come another way.
+    Settled {
+        /// For which command.
+        id: CommandId,
     },
     /// A change of state, for an operator.
     Response {
@@ -108,14 +113,15 @@ struct EventsInside {
 #[derive(Debug)]
 pub struct Mailbox {
     id: ConnectionId,
-    address: SocketAddr,
+    /// Of one that polls, each poll comes from another.
+    address: Mutex<SocketAddr>,
     inside: Mutex<Inside>,
 }
 
 impl Mailbox {
     /// Makes an empty one.
     pub(super) fn new(id: ConnectionId, address: SocketAddr, transport: Transport) -> Self {
-        Self { id, address, inside: Mutex::new(Inside::new(transport)) }
+        Self { id, address: Mutex::new(address), inside: Mutex::new(Inside::new(transport)) }
     }
 
     /// Returns the connection's number.
@@ -125,7 +131,12 @@ impl Mailbox {
 
     /// Returns the peer's address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        *self.address.lock()
+    }
+
+    /// Notes from where the peer asks now.
+    pub fn set_address(&self, address: SocketAddr) {
+        *self.address.lock() = address;
     }
 
     /// Returns how the peer speaks.

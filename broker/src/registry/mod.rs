@@ -87,6 +87,8 @@ pub struct Live {
     pub agents: usize,
     /// Operators' connections.
     pub operators: usize,
+    /// Polls that are only trials.
+    pub trials: usize,
 }
 
 /// The live connections of this process.
@@ -96,6 +98,8 @@ pub struct Registry {
     connections: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     agents: Mutex<Agents>,
     operators: Mutex<HashMap<(OperatorName, String), Arc<Mailbox>>>,
+    /// Polls that only try whether the network bears them.
+    trials: Mutex<HashMap<AgentId, Arc<Mailbox>>>,
     clones: Mutex<Clones>,
 }
 
@@ -298,6 +302,28 @@ impl Registry {
         operators.iter().filter(|((of, _), _)| of == name).map(|(_, mailbox)| mailbox.clone()).collect()
     }
 
+    /// Enters a poll that is only a trial; a former one of the agent is asked to end.
+    pub fn trial_arrives(&self, agent: &AgentId, mailbox: &Arc<Mailbox>) {
+        if let Some(former) = self.trials.lock().insert(agent.clone(), mailbox.clone()) {
+            former.evict(End::new(ReasonCode::SessionTakenOver, "another trial of this agent took over"));
+        }
+    }
+
+    /// Removes a trial if it still is that mailbox's.
+    pub fn trial_leaves(&self, agent: &AgentId, id: ConnectionId) {
+        let mut trials = self.trials.lock();
+        if trials.get(agent).is_some_and(|mailbox| mailbox.id() == id) {
+            trials.remove(agent);
+        }
+    }
+
+    /// Asks all that is an agent's to end.
+    pub fn evict(&self, agent: &AgentId, end: &End) {
+        let trial = self.trials.lock().get(agent).cloned();
+        let present = self.find(agent).map(|(mailbox, _)| mailbox);
+        present.into_iter().chain(trial).for_each(|mailbox| mailbox.evict(end.clone()));
+    }
+
     /// Says to every connected agent that its inbox may hold something new.
     pub fn inboxes_changed(&self) {
         self.inboxes_changed_in(&GroupPath::root());
@@ -324,6 +350,7 @@ impl Registry {
             mailboxes: self.connections.lock().len(),
             agents: self.agents.lock().present.len(),
             operators: self.operators.lock().len(),
+            trials: self.trials.lock().len(),
         }
     }
 

@@ -12,6 +12,8 @@ use rustls::version::{TLS12, TLS13};
 
 /// ALPN's name for MQTT.
 pub const ALPN_MQTT: &[u8] = b"mqtt";
+/// ALPN's name for HTTP/2.
+pub const ALPN_HTTP2: &[u8] = b"h2";
 /// ALPN's name for HTTP/1.1.
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
@@ -51,7 +53,7 @@ pub enum ServerConfigError {
 
 /// Builds the configuration of all doors from a certificate chain (leaf first) and its key, both PEM.
 ///
-/// TLS 1.2 and 1.3 by `ring`, ALPN `mqtt` and `http/1.1`; resumption by stateless tickets alone, so that nothing
+/// TLS 1.2 and 1.3 by `ring`, ALPN `mqtt`, `h2` and `http/1.1`; resumption by stateless tickets alone, so that nothing
 /// is kept in memory for clients that are gone; no early data and nothing sent before the client has finished.
 ///
 /// # Errors
@@ -79,7 +81,7 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
             certificate: certificate.to_owned(),
             source,
         })?;
-    config.alpn_protocols = vec![ALPN_MQTT.to_vec(), ALPN_HTTP1.to_vec()];
+    config.alpn_protocols = [ALPN_MQTT, ALPN_HTTP2, ALPN_HTTP1].map(<[u8]>::to_vec).into();
     config.ticketer = provider::Ticketer::new().map_err(ServerConfigError::Provider)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;

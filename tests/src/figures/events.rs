@@ -88,7 +88,9 @@ async fn read(
                     ensure!(lost == 0, "operator {number} lost {lost} events");
                     got += 1;
                 }
-                Letter::Live { .. } | Letter::Response { .. } => ensure!(false, "no event"),
+                Letter::Live { .. } | Letter::Settled { .. } | Letter::Response { .. } => {
+                    ensure!(false, "no event");
+                }
             }
         }
         progressed.send((number, got))?;

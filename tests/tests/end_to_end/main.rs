@@ -12,6 +12,7 @@ mod groups;
 mod herd;
 mod identities;
 mod ladder;
+mod long_poll;
 mod metrics;
 mod operators;
 mod power;

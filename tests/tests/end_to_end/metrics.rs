@@ -3,6 +3,7 @@
 mod bus;
 mod commands;
 mod connections;
+mod polls;
 mod power;
 mod refusals;
 mod store;
@@ -99,6 +100,7 @@ async fn every_series_moves() -> Result<()> {
     connections::move_all(&mut moved).await?;
     refusals::move_all(&mut moved).await?;
     commands::move_all(&mut moved).await?;
+    polls::move_all(&mut moved).await?;
     power::move_all(&mut moved).await?;
     store::move_all(&mut moved).await?;
     bus::move_all(&mut moved).await?;

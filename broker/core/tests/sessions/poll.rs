@@ -141,10 +141,7 @@ fn who_does_not_poll_again_is_away_after_half_a_minute_and_what_it_has_stays_wit
     let mut session = given(1..=1);
     session.handle_timeout(30_000);
     session.handle_timeout(60_000);
-    assert_eq!(
-        actions(&mut session),
-        [PollAction::Leave, PollAction::LetGo(command_id(1)), PollAction::End]
-    );
+    assert_eq!(actions(&mut session), [PollAction::Leave, PollAction::LetGo(command_id(1)), PollAction::End]);
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn limits(config: &Config, max_connections: usize) -> Limits {
         keep_alive_max_secs: limits.keep_alive_max_secs,
         return_secs: limits.return_secs,
         receive_maximum: RECEIVE_MAXIMUM,
+        poll_heartbeat_secs: limits.poll_heartbeat_secs(),
         balancers: config.listen.balancers.clone(),
     }
 }

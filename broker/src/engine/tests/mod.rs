@@ -94,7 +94,7 @@ fn responses(mailbox: &Mailbox) -> Vec<Value> {
     letters
         .filter_map(|letter| match letter {
             Letter::Response { payload, .. } => Some(serde_json::from_slice(&payload).unwrap()),
-            Letter::Live { .. } | Letter::Event { .. } => None,
+            Letter::Live { .. } | Letter::Settled { .. } | Letter::Event { .. } => None,
         })
         .collect()
 }

@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod commands;
 pub(super) mod groups;
 pub(super) mod operators;
+pub(super) mod polls;
 pub(super) mod power;
 pub(super) mod system;
 pub(super) mod tokens;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
 
 use crate::http::Shared;
 use crate::http::problem::{Kind, Refusal};
@@ -26,6 +26,11 @@ pub(in crate::http) async fn readyz(State(shared): State<Shared>) -> Result<&'st
         Err(_) => return Err(Refusal::new(Kind::Unavailable, "the store does not answer")),
     }
     Ok("ready\n")
+}
+
+/// The network lets requests through: a captive portal would answer with a page of its own.
+pub(in crate::http) async fn generate_204() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 pub(in crate::http) async fn not_found(uri: Uri) -> Refusal {

@@ -69,11 +69,18 @@ async fn golden_store_that_fails() {
     let advertise = Advertise { endpoints: Vec::new(), ca: None };
     let (clock, events) = (Clock::start(), Arc::new(NoEvents));
     it.engine = Arc::new(Engine::new(Arc::new(Broken), clock, advertise, Arc::default(), events));
-    it.http = Http::new(it.engine.clone(), it.draining.subscribe());
+    it.http = interface(&it.engine, &it.draining);
     let token = format!("wme_{}", "A".repeat(43));
     let body = enrol(&token, None, HASH);
     it.golden("unavailable", request(Method::POST, "/v1/enrol", None, Some(&body))).await;
     it.golden("readyz-unavailable", get("/readyz", &it.admin)).await;
+    let agent: Secret = format!("wma_{}", "A".repeat(43)).parse().unwrap();
+    let poll = json!({"heartbeat": 60});
+    assert_eq!(
+        it.post("/v1/poll", Some(&agent), &poll).await.0,
+        503,
+        "the agent is not told that it is unknown"
+    );
     assert_eq!(it.send(get("/v1/agents", &it.admin)).await.0, 503, "who it is cannot be told");
     assert_eq!(it.send(get("/healthz", &it.admin)).await.0, 200, "the process lives");
 }

@@ -5,23 +5,27 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 use wakemq_protocol::http::TokenRequest;
 use wakemq_protocol::{AgentId, CommandId, Secret, SecretHash, Timestamp};
 
 mod connections;
 mod golden;
 mod management;
+mod polls;
 mod power;
 
 use super::*;
 use crate::clock::{Clock, Source};
 use crate::config::Wol;
+use crate::door::{Returning, Timers};
 use crate::engine::{Advertise, Caller, NoEvents, create_operator};
 use crate::store::{
     self, Admin, AdminOutcome, Claim, CommandRow, Durability, Epoch, InboxPage, Lane, NewCommand, Outcomes,
@@ -89,6 +93,15 @@ struct Fixture {
     paris: Secret,
 }
 
+/// The interface, and polls of which nothing fires the timers.
+fn interface(engine: &Arc<Engine>, draining: &watch::Sender<bool>) -> Http {
+    let timers = Arc::new(Timers::new(engine.clock().mono_ms()));
+    let returning = Arc::new(Returning::new(engine.clone(), 60, 2000));
+    let tasks = TaskTracker::new();
+    let polls = Polls::new(engine.clone(), timers, returning, (60, 3540), draining.subscribe(), tasks);
+    Http::new(engine.clone(), polls, draining.subscribe())
+}
+
 const HASH: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 const COMMAND: &str = "0197c1b2-0000-7000-8000-000000000001";
 
@@ -116,7 +129,7 @@ impl Fixture {
         engine.load_rights().await.unwrap();
         let engine = Arc::new(engine);
         let draining = watch::Sender::new(false);
-        let http = Http::new(engine.clone(), draining.subscribe());
+        let http = interface(&engine, &draining);
         Self { http, engine, draining, time, admin, viewer, paris }
     }
 

@@ -117,7 +117,10 @@ async fn one_that_was_let_go_is_given_again_and_the_others_are_carried_on(bench:
     assert_eq!(bench.let_go(1, former, 2).await.verdict, Verdict::Stale);
     assert_eq!(bench.let_go(3, epoch, 2).await.verdict, Verdict::Stale, "nobody knows it");
     let let_go = bench.let_go(1, epoch, 2).await;
-    assert_eq!((let_go.verdict, told(&let_go.changes)), (Verdict::Applied, vec![(id(1), CommandState::Queued)]));
+    assert_eq!(
+        (let_go.verdict, told(&let_go.changes)),
+        (Verdict::Applied, vec![(id(1), CommandState::Queued)])
+    );
     assert_eq!((bench.state(1).await, bench.state(2).await), (CommandState::Queued, CommandState::Sent));
     assert_eq!(bench.acknowledge(1, epoch, 3).await, Verdict::Stale, "it is not carried any more");
     assert_eq!(bench.inbox(epoch, 3).await, [id(1)]);

@@ -210,7 +210,10 @@ impl Present {
         letters
             .filter_map(|letter| match letter {
                 Letter::Live { epoch, command } if epoch == self.epoch => Some(command),
-                Letter::Live { .. } | Letter::Response { .. } | Letter::Event { .. } => None,
+                Letter::Live { .. }
+                | Letter::Settled { .. }
+                | Letter::Response { .. }
+                | Letter::Event { .. } => None,
             })
             .collect()
     }

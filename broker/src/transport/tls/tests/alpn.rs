@@ -16,7 +16,7 @@ fn alpn_settles_or_refuses() {
         (&[][..], None),
         (&[&b"mqtt"[..]][..], Some(&b"mqtt"[..])),
         (&[&b"http/1.1"[..]][..], Some(&b"http/1.1"[..])),
-        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"http/1.1"[..])),
+        (&[&b"http/1.1"[..], b"h2"][..], Some(&b"h2"[..])),
     ] {
         let mut pair = with(offered);
         pair.settle();
