@@ -369,6 +369,9 @@ impl Driver {
                 }
                 Some(Ok(Event::Idle)) => {
                     self.seeker.handle_idle();
+                    if let Some(secs) = session.interval_secs() {
+                        self.seeker.handle_interval(secs);
+                    }
                     if self.seeker.has_outgrown_session() && outbox.is_idle() && !inbox.is_waiting() {
                         tracing::info!("the network bears a longer heartbeat: connecting anew with it");
                         leave(session).await;

@@ -91,6 +91,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AnySession<S> {
         }
     }
 
+    /// Returns how long a quiet poll lasts, in seconds: the broker may have said otherwise than was set. `None` for MQTT.
+    pub fn interval_secs(&self) -> Option<u32> {
+        match self {
+            Self::Mqtt(_) => None,
+            Self::Poll(session) => Some(session.heartbeat_secs()),
+        }
+    }
+
     /// Waits for what happens next. May be dropped and called again.
     pub async fn next_event(&mut self) -> Result<Event, SessionError> {
         match self {

@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 use wakemq_protocol::Secret;
 
 use super::attempts::{Asked, Work};
-use super::spare::{self, Ready, Trial, Tried};
 use crate::ladder::Way;
-use crate::{Heartbeat, HeartbeatAction, Learned, NetworkKey, SpareNews, Transport, WayDialer};
+use crate::{
+    Clock, Heartbeat, HeartbeatAction, Learned, NetworkKey, SpareNews, Transport, Trial, TrialError,
+    WayDialer, try_heartbeat,
+};
 
 /// What is to be told or written down.
 #[derive(Debug)]
@@ -20,15 +22,14 @@ pub(super) enum Finding {
 
 /// What moved on.
 pub(super) enum Step {
-    Opened(Result<Ready, String>),
-    Tried(Tried),
+    Tried(Result<Trial, TrialError>),
     Checked(bool),
 }
 
-enum Spare {
-    None,
-    Opening { secs: u32, opening: Work<Result<Ready, String>> },
-    Quiet { secs: u32, asking: Work<Tried> },
+/// What is tried on a spare connection, and for how many seconds.
+struct Spare {
+    secs: u32,
+    trying: Work<Result<Trial, TrialError>>,
 }
 
 /// Drives the heartbeat of one session.
@@ -36,10 +37,11 @@ pub(super) struct Learning {
     heartbeat: Heartbeat,
     dialer: WayDialer,
     secret: Secret,
+    clock: Clock,
     pub(super) way: Way,
     pub(super) network: NetworkKey,
     keep_alive_secs: u16,
-    spare: Spare,
+    spare: Option<Spare>,
     check: Option<Work<bool>>,
     told_interval_secs: u32,
     was_settled: bool,
@@ -48,16 +50,17 @@ pub(super) struct Learning {
 
 impl Learning {
     /// Takes over when the broker has accepted the session.
-    pub(super) fn new(asked: Asked, way: Way, dialer: WayDialer, secret: Secret) -> Self {
+    pub(super) fn new(asked: Asked, way: Way, dialer: WayDialer, secret: Secret, clock: Clock) -> Self {
         Self {
             told_interval_secs: asked.heartbeat.interval_secs(),
             heartbeat: asked.heartbeat,
             dialer,
             secret,
+            clock,
             way,
             network: asked.network,
             keep_alive_secs: asked.keep_alive_secs,
-            spare: Spare::None,
+            spare: None,
             check: None,
             was_settled: false,
             findings: VecDeque::new(),
@@ -91,11 +94,8 @@ impl Learning {
     /// The broker has accepted the session, with this keep-alive instead of what was asked for if they differ.
     pub(super) fn handle_connected(&mut self, keep_alive_secs: u16, now_ms: u64) {
         let asked_secs = std::mem::replace(&mut self.keep_alive_secs, keep_alive_secs);
-        let told_secs = u32::from(keep_alive_secs);
-        if keep_alive_secs != 0 && keep_alive_secs < asked_secs {
-            self.heartbeat.handle_bounds(1, told_secs, now_ms);
-        } else if keep_alive_secs > asked_secs {
-            self.heartbeat.handle_bounds(told_secs, u32::MAX, now_ms);
+        if keep_alive_secs != 0 {
+            self.bound(keep_alive_secs.into(), asked_secs.into(), now_ms);
         }
         self.heartbeat.handle_connected(now_ms);
         self.act(now_ms);
@@ -116,8 +116,9 @@ impl Learning {
         self.act(now_ms);
     }
 
-    pub(super) fn handle_bounds(&mut self, minimum_secs: u32, maximum_secs: u32, now_ms: u64) {
-        self.heartbeat.handle_bounds(minimum_secs, maximum_secs, now_ms);
+    /// A poll is quiet for so long instead, as the broker wants it.
+    pub(super) fn handle_interval(&mut self, told_secs: u32, now_ms: u64) {
+        self.bound(told_secs, self.heartbeat.interval_secs(), now_ms);
         self.act(now_ms);
     }
 
@@ -135,53 +136,61 @@ impl Learning {
             return Poll::Ready(Step::Checked(reached));
         }
         match &mut self.spare {
-            Spare::None => Poll::Pending,
-            Spare::Opening { opening, .. } => opening.as_mut().poll(cx).map(Step::Opened),
-            Spare::Quiet { asking, .. } => asking.as_mut().poll(cx).map(Step::Tried),
+            None => Poll::Pending,
+            Some(spare) => spare.trying.as_mut().poll(cx).map(Step::Tried),
         }
     }
 
     /// Something has moved on.
     pub(super) fn handle_step(&mut self, step: Step, now_ms: u64) {
-        match (step, std::mem::replace(&mut self.spare, Spare::None)) {
-            (Step::Checked(reached), spare) => {
-                self.spare = spare;
-                self.heartbeat.handle_checked(reached, now_ms);
-            }
-            (Step::Opened(Ok(ready)), Spare::Opening { secs, .. }) => {
-                let trial = Trial { secret: self.secret.clone(), secs };
-                self.spare = Spare::Quiet { secs, asking: Box::pin(spare::ask(ready, trial)) };
-                self.heartbeat.handle_spare(SpareNews::Quiet, now_ms);
-            }
-            (Step::Opened(Err(error)), _) => {
-                tracing::debug!(error, "no spare connection");
-                self.heartbeat.handle_spare(SpareNews::Unable, now_ms);
-            }
-            (Step::Tried(Tried::News(news)), _) => {
-                tracing::debug!(?news, "a longer heartbeat was tried");
-                self.heartbeat.handle_spare(news, now_ms);
-            }
-            (Step::Tried(Tried::Bound(bound_secs)), Spare::Quiet { secs, .. }) => {
-                self.heartbeat.handle_spare(SpareNews::Unable, now_ms);
-                let (minimum_secs, maximum_secs) =
-                    if bound_secs < secs { (1, bound_secs) } else { (bound_secs, u32::MAX) };
-                self.heartbeat.handle_bounds(minimum_secs, maximum_secs, now_ms);
-            }
-            // What was opened has been closed since.
-            (Step::Opened(Ok(_)) | Step::Tried(Tried::Bound(_)), _) => {}
+        match step {
+            Step::Checked(reached) => self.heartbeat.handle_checked(reached, now_ms),
+            Step::Tried(tried) => self.tried(tried, now_ms),
         }
         self.act(now_ms);
+    }
+
+    fn tried(&mut self, tried: Result<Trial, TrialError>, now_ms: u64) {
+        let Some(Spare { secs, .. }) = self.spare.take() else { return };
+        tracing::debug!(secs, ?tried, "a longer heartbeat was tried");
+        let news = match &tried {
+            Ok(Trial::Borne) => SpareNews::Idle,
+            Ok(Trial::Silent) => SpareNews::Silent,
+            Ok(Trial::Superseded | Trial::Retry { .. }) => SpareNews::Early,
+            Ok(Trial::OutOfRange { .. }) | Err(TrialError::Refused(_)) => SpareNews::Unable,
+            // Before the answer was due it tells nothing, which the heartbeat knows.
+            Err(TrialError::Lost(_)) => SpareNews::Silent,
+        };
+        self.heartbeat.handle_spare(news, now_ms);
+        if let Ok(Trial::OutOfRange { heartbeat_secs }) = tried {
+            self.bound(heartbeat_secs, secs, now_ms);
+        }
+    }
+
+    /// The broker has allowed another interval than was asked for: it is its bound.
+    fn bound(&mut self, told_secs: u32, asked_secs: u32, now_ms: u64) {
+        if told_secs < asked_secs {
+            self.heartbeat.handle_bounds(1, told_secs, now_ms);
+        } else if told_secs > asked_secs {
+            self.heartbeat.handle_bounds(told_secs, u32::MAX, now_ms);
+        }
+    }
+
+    fn try_longer(&mut self, secs: u32, now_ms: u64) {
+        let (dialer, way, secret) = (self.dialer.clone(), self.way.clone(), self.secret.clone());
+        let clock = self.clock;
+        let trying = Box::pin(async move { try_heartbeat(&dialer, &way, &secret, secs, clock).await });
+        self.spare = Some(Spare { secs, trying });
+        // It is opened within far less than an answer may be late.
+        self.heartbeat.handle_spare(SpareNews::Quiet, now_ms);
     }
 
     fn act(&mut self, now_ms: u64) {
         while let Some(action) = self.heartbeat.poll_action() {
             tracing::debug!(?action, interval = self.heartbeat.interval_secs(), "heartbeat");
             match action {
-                HeartbeatAction::OpenSpare { secs } => {
-                    let opening = Box::pin(spare::open(self.dialer.clone(), self.way.clone()));
-                    self.spare = Spare::Opening { secs, opening };
-                }
-                HeartbeatAction::CloseSpare => self.spare = Spare::None,
+                HeartbeatAction::OpenSpare { secs } => self.try_longer(secs, now_ms),
+                HeartbeatAction::CloseSpare => self.spare = None,
                 HeartbeatAction::Check => {
                     let (dialer, way) = (self.dialer.clone(), self.way.clone());
                     self.check = Some(Box::pin(async move { dialer.dial(&way).await.is_ok() }));

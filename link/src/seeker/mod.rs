@@ -17,7 +17,6 @@ mod attempts;
 mod event;
 mod learning;
 mod problems;
-mod spare;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -178,9 +177,9 @@ impl Seeker {
         self.handle_lost(Lost::Ended { return_secs });
     }
 
-    /// The broker bounds the interval of a poll, in seconds.
-    pub fn handle_bounds(&mut self, minimum_secs: u32, maximum_secs: u32) {
-        self.learn(|learning, now_ms| learning.handle_bounds(minimum_secs, maximum_secs, now_ms));
+    /// A poll is quiet for so many seconds, which may be others than it was told to.
+    pub fn handle_interval(&mut self, secs: u32) {
+        self.learn(|learning, now_ms| learning.handle_interval(secs, now_ms));
     }
 
     /// The session is over.
@@ -399,7 +398,8 @@ impl Seeker {
         };
         let keep_alive_secs = arrival.connected.keep_alive_secs;
         self.events.push_back(SeekerEvent::Connected(Box::new(arrival)));
-        let learning = Learning::new(asked, way, self.dialer.clone(), self.connect.password.clone());
+        let (secret, clock) = (self.connect.password.clone(), self.connect.clock);
+        let learning = Learning::new(asked, way, self.dialer.clone(), secret, clock);
         self.main = Some(Main { way: id, facts, learning });
         self.learn(|learning, now_ms| learning.handle_connected(keep_alive_secs, now_ms));
     }
@@ -435,3 +435,6 @@ impl std::fmt::Debug for Seeker {
         f.debug_struct("Seeker").field("climber", &self.climber).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
