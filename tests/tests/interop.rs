@@ -1,7 +1,7 @@
 //! Foreign clients, as operator and as agent, in both versions of MQTT and over WebSocket; a foreign proxy; foreign
 //! balancers; and a store on a file system that is full.
 //!
-//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `haproxy`,
+//! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `curl`, `haproxy`,
 //! `libnginx-mod-stream`, `mosquitto-clients`, `nginx`, `nodejs` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
 //! for what WAKEMQ_TEST_PYTHON names), `mqtt` of npm (in what WAKEMQ_TEST_NODE_MODULES names, if that is not where
 //! `node` finds it), and the rights to listen on port 443 and to mount a tmpfs.
@@ -9,6 +9,8 @@
 
 #[path = "interop/balancers.rs"]
 mod balancers;
+#[path = "interop/curl.rs"]
+mod curl;
 #[path = "interop/mqttjs.rs"]
 mod mqttjs;
 #[path = "interop/tinyproxy.rs"]

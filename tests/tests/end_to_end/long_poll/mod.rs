@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod hostile;
+mod own;
 mod posts;
 mod ways;
 
