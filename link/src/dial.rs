@@ -2,16 +2,17 @@
 //! the rungs are tried through it first.
 
 mod error;
+mod issuer;
 mod line;
 mod way;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ladder::ProxyUse;
+use crate::ladder::{Failure, ProxyUse};
 use crate::proxy::ProxySettings;
 use crate::tunnel::{ProxyError, Tunnel};
-use crate::{Alpn, Ladder, ProxyUrl, Rung, Trust, TrustError};
+use crate::{Alpn, Ladder, ProxyUrl, Rung, Transport, Trust, TrustError};
 
 pub use error::{AttemptError, DialError, WayError};
 pub use line::{Line, LineStream, TlsInfo};
@@ -90,67 +91,35 @@ impl Dialer {
         &self.ladder
     }
 
-    /// Dials until one rung completes TLS: through the proxy if there is one, then directly, or as its order says.
+    /// Dials until one rung completes TLS: through the proxy and directly, in the order that is set.
     pub async fn dial(&self) -> Result<Dialed, DialError> {
         let mut failures = Vec::new();
-        for &proxied in self.ways.proxy().order() {
-            let dialed = if proxied {
-                self.dial_proxied(&mut failures).await
-            } else {
-                self.dial_directly(&mut failures).await
-            };
-            if let Some(dialed) = dialed {
-                return Ok(dialed);
+        let (mut silences, mut proxy_is_over, mut told) = (0, false, false);
+        // The ladder of an operator's program has one transport: each door is tried once.
+        let ways = self.ways.proxy().ways(&self.ladder);
+        for way in ways.iter().filter(|way| way.transport == Transport::Mqtt) {
+            if way.proxied && proxy_is_over {
+                continue;
             }
-            if proxied && self.ways.proxy().order().last() == Some(&false) {
+            if !way.proxied && !failures.is_empty() && !told && self.ways.proxy().order() == ProxyUse::First {
                 tracing::warn!(failures = %Rungs(&failures), "no way through the proxy; trying without it");
+                told = true;
             }
-        }
-        Err(DialError { rungs: failures })
-    }
-
-    async fn dial_directly(&self, failures: &mut Vec<(Rung, WayError)>) -> Option<Dialed> {
-        for rung in self.ladder.rungs() {
-            match self.dial_rung(&rung, false).await {
-                Ok(dialed) => return Some(dialed),
-                Err(error) => failures.push((rung, error)),
-            }
-        }
-        None
-    }
-
-    /// Tries the rungs through the proxy, for as long as there is hope.
-    async fn dial_proxied(&self, failures: &mut Vec<(Rung, WayError)>) -> Option<Dialed> {
-        let mut silences = 0;
-        for rung in self.ladder.proxied_rungs() {
-            match self.dial_rung(&rung, true).await {
-                Ok(dialed) => return Some(dialed),
+            match self.ways.secure(&way.rung, way.proxied, self.alpn).await {
+                Ok(Secured { stream, address, proxy }) => {
+                    tracing::debug!(rung = %way.rung, proxied = way.proxied, %address, "connected");
+                    return Ok(Dialed { stream, rung: way.rung.clone(), address, proxy });
+                }
                 Err(error) => {
+                    tracing::debug!(rung = %way.rung, proxied = way.proxied, %error, "not connected");
                     let is_silent = matches!(error, WayError::Proxy { error: ProxyError::Silent(_), .. });
                     silences += usize::from(is_silent);
-                    let is_over =
-                        error.failure() == crate::ladder::Failure::Proxy || silences == SILENCES_MAX;
-                    failures.push((rung, error));
-                    if is_over {
-                        break;
-                    }
+                    proxy_is_over |= error.failure() == Failure::Proxy || silences == SILENCES_MAX;
+                    failures.push((way.rung.clone(), error));
                 }
             }
         }
-        None
-    }
-
-    async fn dial_rung(&self, rung: &Rung, proxied: bool) -> Result<Dialed, WayError> {
-        match self.ways.secure(rung, proxied, self.alpn).await {
-            Ok(Secured { stream, address, proxy }) => {
-                tracing::debug!(%rung, proxied, %address, "connected");
-                Ok(Dialed { stream, rung: rung.clone(), address, proxy })
-            }
-            Err(error) => {
-                tracing::debug!(%rung, proxied, %error, "not connected");
-                Err(error)
-            }
-        }
+        Err(DialError { rungs: failures })
     }
 }
 

@@ -66,10 +66,13 @@ pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings, Learned, SpareNews};
 pub use memory::{Memory, NetworkKey};
 pub use poll::{PollSession, Trial, TrialError, try_heartbeat};
-pub use proxy::{ParseProxyError, ProxySettings, ProxyUrl};
+pub use proxy::{
+    Credentials, EnvironmentError, NoProxy, ParseCredentialsError, ParseNoProxyError, ParseProxyError,
+    ProxyScheme, ProxySettings, ProxySource, ProxyUrl, proxy_from_environment,
+};
 pub use session::AnySession;
 pub use timer::Clock;
 pub use trust::{Alpn, Trust, TrustError};
-pub use tunnel::{ProxyError, Tunnel};
+pub use tunnel::{ProxyError, Reply as SocksReply, Tunnel};
 pub use wakemq_protocol::Transport;
 pub use websocket::{Rewound, UpgradeError, WebSocketStream};

@@ -1,4 +1,5 @@
 mod proxied;
+mod secured;
 
 use super::way::connect_any;
 use super::*;

@@ -1,7 +1,7 @@
 //! Dialling one way: until TLS is up, or the 101 of a WebSocket.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustls::{ClientConfig, ProtocolVersion};
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::error::tls_error;
+use super::issuer::issuer;
 use super::line::{Line, LineStream, TlsInfo};
 use super::{AttemptError, TlsStream, WayError};
 use crate::ladder::Way;
@@ -34,6 +35,9 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(7200);
 pub struct WayDialer {
     mqtt: Arc<ClientConfig>,
     http: Arc<ClientConfig>,
+    trust: Trust,
+    /// For a proxy that speaks TLS itself; made when the first is met.
+    proxy_tls: Arc<OnceLock<Arc<ClientConfig>>>,
     proxy: Arc<ProxySettings>,
     attempt_limit: Duration,
     proxy_limits: ProxyLimits,
@@ -52,6 +56,8 @@ impl WayDialer {
         Ok(Self {
             mqtt: trust.client_config(Alpn::Mqtt)?,
             http: trust.client_config(Alpn::Http1)?,
+            trust: trust.clone(),
+            proxy_tls: Arc::default(),
             proxy: Arc::new(proxy),
             attempt_limit: ATTEMPT_LIMIT,
             proxy_limits: ProxyLimits::default(),
@@ -91,7 +97,7 @@ impl WayDialer {
             Transport::WebSocket | Transport::Poll => Alpn::Http1,
         };
         let Secured { stream, address, proxy } = self.secure(&way.rung, way.proxied, alpn).await?;
-        let tls = tls_info(&stream);
+        let tls = self.tls_info(&stream, &way.rung);
         let stream = match way.transport {
             Transport::Mqtt | Transport::Poll => LineStream::Tls(Box::new(stream)),
             Transport::WebSocket => {
@@ -123,6 +129,31 @@ impl WayDialer {
         }
     }
 
+    /// Returns the TLS settings for a proxy that speaks TLS itself.
+    fn proxy_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        if let Some(config) = self.proxy_tls.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = self.trust.proxy_config()?;
+        Ok(Arc::clone(self.proxy_tls.get_or_init(|| config)))
+    }
+
+    /// Returns what a handshake agreed upon.
+    pub(crate) fn tls_info(&self, stream: &TlsStream, rung: &Rung) -> TlsInfo {
+        let (_, connection) = stream.get_ref();
+        let chain = connection.peer_certificates().unwrap_or_default();
+        TlsInfo {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "1.2",
+                // Nothing else is offered.
+                Some(_) | None => "1.3",
+            },
+            alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
+            issuer: chain.first().and_then(|certificate| issuer(certificate)),
+            trusted_by_extra_ca: server_name(rung).is_ok_and(|name| self.trust.is_by_extra(chain, &name)),
+        }
+    }
+
     async fn connect_proxied(
         &self,
         proxy: &ProxyUrl,
@@ -130,7 +161,7 @@ impl WayDialer {
         name: ServerName<'static>,
         connector: &TlsConnector,
     ) -> Result<(SocketAddr, TlsStream), ProxyError> {
-        let (address, tunnel) = tunnel::open(proxy, rung, self.proxy_limits).await?;
+        let (address, tunnel) = tunnel::open(proxy, rung, || self.proxy_config(), self.proxy_limits).await?;
         let stream = timeout(self.attempt_limit, connector.connect(name, tunnel))
             .await
             .map_err(|_| ProxyError::TlsTimeout(self.attempt_limit))?
@@ -173,21 +204,6 @@ pub(super) async fn connect_any(
     limit: Duration,
 ) -> Result<(SocketAddr, TlsStream), Vec<(SocketAddr, AttemptError)>> {
     race(addresses, |address| attempt(address, connector.clone(), name.clone(), limit)).await
-}
-
-/// Returns what a handshake agreed upon.
-fn tls_info(stream: &TlsStream) -> TlsInfo {
-    let (_, connection) = stream.get_ref();
-    TlsInfo {
-        version: match connection.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "1.2",
-            // Nothing else is offered.
-            Some(_) | None => "1.3",
-        },
-        alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
-        issuer: None,
-        trusted_by_extra_ca: false,
-    }
 }
 
 /// Returns the name that the broker's certificate must hold.

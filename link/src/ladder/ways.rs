@@ -22,7 +22,7 @@ pub enum ProxyUse {
 
 impl ProxyUse {
     /// Returns the order in which ways are proxied or not.
-    pub(crate) fn order(self) -> &'static [bool] {
+    fn order(self) -> &'static [bool] {
         match self {
             Self::None => &[false],
             Self::First => &[true, false],
@@ -76,8 +76,14 @@ impl Ways {
     /// Lists the ways to the doors of `ladder`: MQTT to each, then WebSocket and long poll to port 443, or to the
     /// ports of a host that names others. Through a proxy, port 443 comes first.
     pub fn new(ladder: &Ladder, proxy: ProxyUse) -> Self {
+        Self::bypassing(ladder, proxy, |_| false)
+    }
+
+    /// Lists them where `bypass` names doors that are reached without the proxy.
+    pub fn bypassing(ladder: &Ladder, proxy: ProxyUse, bypass: impl Fn(&Rung) -> bool) -> Self {
         let mut ways: Vec<Way> = Vec::new();
-        for &proxied in proxy.order() {
+        let order = if ladder.rungs().all(|rung| bypass(&rung)) { &[false] } else { proxy.order() };
+        for &proxied in order {
             let rungs: Vec<_> = if proxied { ladder.proxied_rungs() } else { ladder.rungs().collect() };
             for transport in Transport::ALL {
                 let fits = |rung: &&Rung| {
@@ -86,7 +92,7 @@ impl Ways {
                         || !rungs.iter().any(|other| other.host == rung.host && other.is_https())
                 };
                 for rung in rungs.iter().filter(fits) {
-                    let way = Way { transport, rung: rung.clone(), proxied };
+                    let way = Way { transport, rung: rung.clone(), proxied: proxied && !bypass(rung) };
                     if !ways.contains(&way) {
                         ways.push(way);
                     }
@@ -102,6 +108,11 @@ impl Ways {
     /// If `id` comes from other ways, of which there were more.
     pub fn get(&self, id: WayId) -> &Way {
         &self.0[id.0]
+    }
+
+    /// Returns every way, the best first.
+    pub fn iter(&self) -> impl Iterator<Item = &Way> {
+        self.0.iter()
     }
 
     /// Returns every id, the best first.

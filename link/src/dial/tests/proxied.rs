@@ -28,13 +28,14 @@ struct Proxy {
     listener: TcpListener,
     address: SocketAddr,
     asked: RefCell<Vec<String>>,
+    heads: RefCell<Vec<String>>,
 }
 
 impl Proxy {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self { listener, address, asked: RefCell::default() }
+        Self { listener, address, asked: RefCell::default(), heads: RefCell::default() }
     }
 
     /// Plays the script, one connection after another, until it is dropped.
@@ -43,6 +44,7 @@ impl Proxy {
         for script in script {
             let (mut stream, _) = self.listener.accept().await.unwrap();
             let request = request(&mut stream).await;
+            self.heads.borrow_mut().push(request.clone());
             self.asked.borrow_mut().push(request.lines().next().unwrap_or_default().to_owned());
             match script {
                 Script::Tunnel(answer, to) => {
@@ -149,14 +151,15 @@ async fn what_the_proxy_sends_behind_its_answer_belongs_to_the_tunnel() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let rung = crate::Rung { host: "::1".into(), port: 443 };
-    let (opened, request) =
-        tokio::join!(crate::tunnel::open(&proxy, &rung, crate::tunnel::ProxyLimits::default()), async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let request = request(&mut stream).await;
-            let answer = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\nglued", "x".repeat(8000));
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            request
-        });
+    let opening =
+        crate::tunnel::open(&proxy, &rung, || unreachable!(), crate::tunnel::ProxyLimits::default());
+    let (opened, request) = tokio::join!(opening, async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let request = request(&mut stream).await;
+        let answer = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\nglued", "x".repeat(8000));
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    });
     assert!(request.starts_with("CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n"), "{request}");
     let mut rest = String::new();
     opened.unwrap().1.read_to_string(&mut rest).await.unwrap();
@@ -184,7 +187,7 @@ async fn every_way_in_which_a_proxy_fails_has_its_own_words() {
         (say("HTTP/1.1 403 Forbidden\r\n\r\n"), "does not allow that host or port (403)"),
         (
             say("HTTP/1.1 407 x\r\nProxy-Authenticate: Basic\r\n\r\n"),
-            "authentication at a proxy is not supported",
+            "it wants a user name and password, and has none",
         ),
         (say("HTTP/1.1 502 Bad Gateway\r\n\r\n<html>"), "it answered 502 Bad Gateway"),
         (say("<html><body>Log in</body></html>"), "no HTTP, and begins with \"<html><body>Log in"),
@@ -199,6 +202,34 @@ async fn every_way_in_which_a_proxy_fails_has_its_own_words() {
     ] {
         let (error, text) = failure(script).await;
         assert!(error.to_string().contains(expected), "{expected:?} is not in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_name_is_sent_as_basic_and_a_refusal_of_it_told_as_one() {
+    let (server, proxy) = (TestServer::start("mqtt").await, Proxy::start().await);
+    let url = format!("http://me:s3cret@{}", proxy.address).parse().unwrap();
+    let dialer = Dialer::new(ladder(&[refusing().await.port()]), &server.trust, Alpn::Mqtt)
+        .unwrap()
+        .with_proxy(Some(url));
+    for (answer, expected) in [
+        (
+            "HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=x\r\n\r\n",
+            "did not accept the user name and password",
+        ),
+        ("HTTP/1.1 407 x\r\n\r\n", "did not accept the user name and password"),
+        ("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "it wants to know who asks by NTLM (407)"),
+    ] {
+        let script = [Script::Say(answer.as_bytes().to_vec())];
+        let error = tokio::select! {
+            dialed = dialer.dial() => dialed.unwrap_err(),
+            () = proxy.play(&script) => unreachable!(),
+        };
+        let text = error.to_string();
+        assert!(text.contains(expected) && !text.contains("s3cret"), "{text}");
+        // RFC 7617 §2: Base64 of `me:s3cret`.
+        let authorization = "Proxy-Authorization: Basic bWU6czNjcmV0";
+        assert!(proxy.heads.borrow().last().unwrap().lines().any(|line| line == authorization));
     }
 }
 
