@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use wakemq_link::mqtt::ConnectOptions;
 use wakemq_link::seeker::{Seeker, SeekerOptions};
-use wakemq_link::{HeartbeatSettings, ParseEndpointError, ProxyUrl, TrustError};
+use wakemq_link::{HeartbeatSettings, ParseEndpointError, ProxyUrl};
 use wakemq_protocol::limits::JOURNAL_MAX;
 use wakemq_protocol::{AgentId, Command, Receipt};
 
@@ -18,7 +18,10 @@ use crate::facts::{FactsOptions, Source};
 use crate::journal::Journal;
 use crate::relay::Relays;
 use crate::surroundings::Watch;
-use crate::{DeclaredError, Identity, Incoming, JournalError, StateDir, StateError, Status, clock, random};
+use crate::{
+    DeclaredError, Identity, Incoming, JournalError, PassageError, ProxyChoice, StateDir, StateError, Status,
+    clock, random,
+};
 
 /// Progress reports that may wait; more are dropped.
 const PROGRESS_MAX: usize = 16;
@@ -29,7 +32,7 @@ pub struct AgentOptions {
     state: StateDir,
     heartbeat: HeartbeatSettings,
     probe_every: Option<Duration>,
-    proxy: Option<ProxyUrl>,
+    proxy: Option<ProxyChoice>,
     facts: FactsOptions,
 }
 
@@ -81,11 +84,10 @@ impl AgentOptions {
         self
     }
 
-    /// Sets an HTTP proxy, in place of the one that the identity names if it does: every endpoint is tried through
-    /// it, port 443 first, and directly if that fails.
+    /// Sets a proxy, in place of what the identity says.
     #[must_use]
     pub fn proxy(mut self, proxy: ProxyUrl) -> Self {
-        self.proxy = Some(proxy);
+        self.proxy = Some(ProxyChoice::Proxy(proxy));
         self
     }
 
@@ -127,9 +129,9 @@ pub enum AgentError {
     /// The endpoints in the identity.
     #[error("the identity's endpoints: {0}")]
     Endpoints(#[from] ParseEndpointError),
-    /// The certificate authority in the identity.
+    /// The certificate authorities in the identity, or its proxy.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Passage(#[from] PassageError),
     /// The declared facts.
     #[error(transparent)]
     Declared(#[from] DeclaredError),
@@ -160,8 +162,10 @@ impl Agent {
     /// If the journal is damaged, the identity names no usable endpoint or certificate authority, or the declared
     /// facts cannot be read.
     pub fn connect(mut identity: Identity, options: AgentOptions) -> Result<Self, AgentError> {
-        identity.proxy = options.proxy.or(identity.proxy);
-        let (ladder, dialer) = (identity.ladder()?, identity.way_dialer()?);
+        if let Some(proxy) = options.proxy {
+            identity.passage.proxy = proxy;
+        }
+        let (ladder, dialer) = (identity.ladder()?, identity.dialer()?);
         let state = options.state;
         let journal = Journal::open(&state.journal_path(), clock::now())?.locked_by(state.clone());
         let instance = random::instance()?;
@@ -209,6 +213,7 @@ impl Agent {
                 noticed,
                 relays: Relays::default(),
             },
+            intercepted_by: None,
             _watch: watch,
         };
         let task = tokio::spawn(driver.run(journal, command_sender, journalled_sender));

@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     pub(crate) inputs: Inputs,
     /// How many resumes of the machine were told to the seeker.
     pub(crate) resumes: u64,
+    /// Who opened the TLS of the last connection.
+    pub(crate) intercepted_by: Option<String>,
     /// Ends with the driver.
     pub(crate) _watch: Watch,
 }
@@ -81,7 +83,9 @@ impl Driver {
         let mut problem = None;
         while let Next::Serve(arrival) = self.seek(&mut inbox, &mut place, problem.take()).await {
             let Arrival { session, connected, way, address, proxy, tls } = *arrival;
-            let connection = Connection::Connected { way, address, proxy };
+            let intercepted_by = tls.intercepted_by();
+            self.tell_interception(intercepted_by.as_deref());
+            let connection = Connection::Connected { way, address, proxy, intercepted_by };
             tracing::debug!(version = tls.version, alpn = tls.alpn, issuer = tls.issuer, "TLS");
             let end = self.serve(&mut inbox, &mut place, session, connected.return_secs, connection).await;
             if matches!(end, End::Shutdown) {
@@ -415,10 +419,21 @@ impl Driver {
 
     /// Logs by which way the agent can be woken from now on.
     fn tell_connected(&self, connection: &Connection) {
-        let Connection::Connected { way, address, proxy } = connection else { return };
+        let Connection::Connected { way, address, proxy, .. } = connection else { return };
         let through = proxy.as_ref().map_or_else(|| "none".into(), ToString::to_string);
         let agent = &self.id;
         tracing::info!(%address, proxy = %through, %agent, transport = %way.transport, endpoint = %way.rung, "connected");
+    }
+
+    /// Warns of somebody who opens TLS, once until that changes.
+    fn tell_interception(&mut self, by: Option<&str>) {
+        if let Some(issuer) = by.filter(|_| self.intercepted_by.as_deref() != by) {
+            tracing::warn!(
+                issuer,
+                "somebody between opens TLS, and is trusted because of the extra CA alone"
+            );
+        }
+        self.intercepted_by = by.map(str::to_owned);
     }
 
     /// Tells the facts again if they are others now.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use wakemq_link::http::{HttpClient, HttpError, Method, StatusCode, Upload};
-use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, ProxyUrl, TrustError};
+use wakemq_link::{Alpn, Dialer, Ladder, ParseEndpointError, TrustError};
 use wakemq_protocol::http::{EnrolAnswer, EnrolRequest, Problem};
 use wakemq_protocol::{AgentId, Secret};
 
-use crate::{CaSource, Identity, StateDir, StateError, facts, random};
+use crate::{CaSource, Identity, Passage, PassageError, StateDir, StateError, facts, random};
 
 /// Time limit of the request, a proxy that says nothing and the direct way after it included.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,8 +25,8 @@ pub struct EnrolOptions {
     pub token: Secret,
     /// The id that the agent wishes; without it the broker gives one.
     pub agent: Option<AgentId>,
-    /// The proxy that is tried before the direct way, now and by the enrolled agent.
-    pub proxy: Option<ProxyUrl>,
+    /// How the broker is reached, now and by the enrolled agent.
+    pub passage: Passage,
 }
 
 /// Says why an enrolment failed.
@@ -38,6 +38,9 @@ pub enum EnrolError {
     /// The certificate authority.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The passage.
+    #[error(transparent)]
+    Passage(#[from] PassageError),
     /// There are no random numbers.
     #[error(transparent)]
     Random(#[from] std::io::Error),
@@ -78,8 +81,9 @@ impl EnrolError {
 /// can be asked again: with the same token it is the same use.
 pub async fn enrol(state: &StateDir, options: EnrolOptions) -> Result<Identity, EnrolError> {
     state.check_not_enrolled()?;
-    let dialer =
-        Dialer::new(options.server, &options.ca.trust()?, Alpn::Http1)?.with_proxy(options.proxy.clone());
+    let passage = options.passage;
+    let dialer = Dialer::new(options.server, &passage.trust(&options.ca)?, Alpn::Http1)?
+        .with_proxy_settings(passage.proxies()?);
     let secret = state.enrolment_secret()?;
     let request = EnrolRequest {
         token: options.token,
@@ -99,7 +103,7 @@ pub async fn enrol(state: &StateDir, options: EnrolOptions) -> Result<Identity, 
     let ca = answer.ca.map_or(options.ca, CaSource::Pem);
     ca.trust()?;
     let mut identity = Identity::new(answer.agent, secret, answer.group, answer.endpoints, ca);
-    identity.proxy = options.proxy;
+    identity.passage = passage;
     state.save_identity(&identity)?;
     state.forget_enrolment()?;
     Ok(identity)

@@ -1,9 +1,10 @@
 //! Who the agent is: what enrolment gave it.
 
 use serde::{Deserialize, Serialize};
-use wakemq_link::ladder::ProxyUse;
-use wakemq_link::{Ladder, ParseEndpointError, ProxySettings, ProxyUrl, Trust, TrustError, WayDialer};
+use wakemq_link::{Ladder, ParseEndpointError, Trust, TrustError, WayDialer};
 use wakemq_protocol::{AgentId, GroupPath, Secret};
+
+use crate::{Passage, PassageError};
 
 /// Version of the form of the identity file.
 const VERSION: u32 = 1;
@@ -42,13 +43,13 @@ pub struct Identity {
     pub endpoints: Vec<String>,
     /// By what it knows its broker.
     pub ca: CaSource,
-    /// Through which proxy its broker is tried first.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "proxy_text")]
-    pub proxy: Option<ProxyUrl>,
+    /// How it gets out of its network.
+    #[serde(flatten)]
+    pub passage: Passage,
 }
 
 impl Identity {
-    /// Makes an identity, without a proxy.
+    /// Makes an identity with the passage that is usual: the environment's proxy, if it names one.
     pub fn new(
         agent: AgentId,
         secret: Secret,
@@ -56,7 +57,7 @@ impl Identity {
         endpoints: Vec<String>,
         ca: CaSource,
     ) -> Self {
-        Self { version: VERSION, agent, secret, group, endpoints, ca, proxy: None }
+        Self { version: VERSION, agent, secret, group, endpoints, ca, passage: Passage::default() }
     }
 
     /// Tells whether this version of the program reads the form of the file.
@@ -70,30 +71,7 @@ impl Identity {
     }
 
     /// Makes the dialer of the agent's connections.
-    pub(crate) fn way_dialer(&self) -> Result<WayDialer, crate::AgentError> {
-        let proxy = self.proxy.clone();
-        let proxy = proxy.map_or_else(ProxySettings::none, |url| ProxySettings::new(url, ProxyUse::First));
-        Ok(WayDialer::new(&self.ca.trust()?, proxy)?)
-    }
-}
-
-/// A proxy in the identity file: its URL, or nothing at all.
-mod proxy_text {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use wakemq_link::ProxyUrl;
-
-    pub(super) fn serialize<S: Serializer>(
-        proxy: &Option<ProxyUrl>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        proxy.as_ref().map(ToString::to_string).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<ProxyUrl>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse()).transpose().map_err(D::Error::custom)
+    pub fn dialer(&self) -> Result<WayDialer, PassageError> {
+        self.passage.dialer(&self.ca)
     }
 }

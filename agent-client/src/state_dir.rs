@@ -236,7 +236,7 @@ mod tests {
         let direct = std::fs::read_to_string(state.path().join(IDENTITY)).unwrap();
         assert!(!direct.contains("proxy"), "as it was before there were proxies: {direct}");
         let mut proxied = identity.clone();
-        proxied.proxy = Some("http://proxy:3128".parse().unwrap());
+        proxied.passage.proxy = "http://proxy:3128".parse().unwrap();
         state.save_identity(&proxied).unwrap();
         assert_eq!(state.identity().unwrap(), proxied);
         assert!(matches!(state.check_not_enrolled(), Err(StateError::Enrolled { .. })));

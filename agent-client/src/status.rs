@@ -29,6 +29,9 @@ pub enum Connection {
         address: SocketAddr,
         /// The proxy; `None` if the connection is direct.
         proxy: Option<ProxyUrl>,
+        /// Who issued the certificate that was met, if it is trusted only because of the extra CA: somebody between
+        /// opens TLS, and reads along.
+        intercepted_by: Option<String>,
     },
     /// Not connected; the next attempt comes after a wait.
     Waiting {

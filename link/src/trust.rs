@@ -192,11 +192,9 @@ impl ServerCertVerifier for Either {
             verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now)
         };
         by(&self.own).or_else(|own| {
-            by(&self.extra).map_err(|extra| match extra {
-                // The extra CA has nothing to do with it.
-                rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => own,
-                extra => extra,
-            })
+            let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+            // If that is all it says, the extra CA has nothing to do with it.
+            by(&self.extra).map_err(|extra| if extra == unknown { own } else { extra })
         })
     }
 

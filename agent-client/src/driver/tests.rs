@@ -101,6 +101,7 @@ impl Rig {
             state: StateDir::open(owner.dir.path()).unwrap(),
             status: status_sender,
             inputs,
+            intercepted_by: None,
             _watch: Watch::none(),
         };
         Self { driver, inbox, session, connected, owner, broker }
@@ -111,7 +112,12 @@ impl Rig {
         let Self { mut driver, mut inbox, session, connected, owner, broker } = self;
         let mut place = Place::find().await;
         let way = driver.seeker.ways().get(driver.seeker.ways().ids().next().unwrap()).clone();
-        let connection = Connection::Connected { way, address: ([127, 0, 0, 1], 8883).into(), proxy: None };
+        let connection = Connection::Connected {
+            way,
+            address: ([127, 0, 0, 1], 8883).into(),
+            proxy: None,
+            intercepted_by: None,
+        };
         let session = AnySession::Mqtt(Box::new(session));
         let serving = driver.serve(&mut inbox, &mut place, session, connected.return_secs, connection);
         tokio::join!(serving, script(broker, owner))

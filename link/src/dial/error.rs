@@ -38,7 +38,7 @@ pub enum WayError {
     #[error("through the proxy {proxy}: {error}")]
     Proxy {
         /// The proxy.
-        proxy: ProxyUrl,
+        proxy: Box<ProxyUrl>,
         /// Why not.
         error: ProxyError,
     },

@@ -38,6 +38,14 @@ pub struct TlsInfo {
     pub trusted_by_extra_ca: bool,
 }
 
+impl TlsInfo {
+    /// Returns who opens TLS between client and broker, if the extra CA tells that somebody does.
+    pub fn intercepted_by(&self) -> Option<String> {
+        let name = || self.issuer.clone().unwrap_or_else(|| "somebody whose name cannot be read".to_owned());
+        self.trusted_by_extra_ca.then(name)
+    }
+}
+
 /// The stream of a [`Line`]; what it carries is a stream of bytes, whatever lies below.
 pub enum LineStream {
     /// TLS.

@@ -125,7 +125,7 @@ impl WayDialer {
         let proxy = self.proxy.url().ok_or(WayError::NoProxy)?;
         match self.connect_proxied(proxy, rung, name, &connector).await {
             Ok((address, stream)) => Ok(Secured { stream, address, proxy: Some(proxy.clone()) }),
-            Err(error) => Err(WayError::Proxy { proxy: proxy.clone(), error }),
+            Err(error) => Err(WayError::Proxy { proxy: Box::new(proxy.clone()), error }),
         }
     }
 

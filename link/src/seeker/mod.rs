@@ -123,14 +123,11 @@ impl Seeker {
     pub fn reach(&self) -> Option<Reach> {
         let main = self.main.as_ref()?;
         let way = self.climber.ways().get(main.way);
-        let tls = &main.facts.tls;
         Some(Reach {
             transport: way.transport,
             endpoint: way.rung.to_string(),
             proxy: main.facts.proxy.as_ref().map(ToString::to_string),
-            intercepted_by: tls
-                .trusted_by_extra_ca
-                .then(|| tls.issuer.clone().unwrap_or_else(|| "unknown".to_owned())),
+            intercepted_by: main.facts.tls.intercepted_by(),
             heartbeat: main.learning.interval_secs(),
             settled: main.learning.is_settled(self.alarm.now_ms()),
             better: self.problems.better_than(main.way, self.climber.ways()),

@@ -1,12 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
-use wakemq_link::{Endpoint, ParseProxyError, ProxyUrl};
+use wakemq_agent::{ProxyChoice, ProxyOrder};
+use wakemq_link::Endpoint;
 use wakemq_protocol::AgentId;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -60,10 +60,31 @@ pub(crate) struct EnrolArgs {
     /// If the state directory holds an enrolled agent already, leave it alone and end well.
     #[arg(long)]
     pub(crate) if_missing: bool,
-    /// An HTTP proxy without authentication, which `run` uses too: the broker is tried through it first, on port
-    /// 443 and then 8883, and directly if that fails.
-    #[arg(long, value_name = "http://HOST:PORT")]
-    pub(crate) proxy: Option<ProxyUrl>,
+    #[command(flatten)]
+    pub(crate) passage: PassageArgs,
+}
+
+/// How the broker is reached; `enrol` keeps it for `run`.
+#[derive(Debug, Args)]
+pub(crate) struct PassageArgs {
+    /// A proxy: http://, https:// or socks5://, then [USER:PASSWORD@]HOST[:PORT]; `none` for none.
+    ///
+    /// Without it, what `enrol` was given counts; else the environment: https_proxy or all_proxy, and no_proxy for what
+    /// is reached without, each also in capital letters. A password has no place on a command line: set the variable,
+    /// or give a file by --proxy-credentials.
+    #[arg(long, value_name = "URL|none", env = "WAKEMQ_PROXY", hide_env_values = true)]
+    pub(crate) proxy: Option<ProxyChoice>,
+    /// File with USER:PASSWORD for the proxy.
+    #[arg(long, value_name = "FILE", requires = "proxy")]
+    pub(crate) proxy_credentials: Option<PathBuf>,
+    /// When the proxy is tried: `first`, and the direct way if that fails; `last`, if the direct way fails; `only`,
+    /// and never the direct way [default: first].
+    #[arg(long, value_name = "first|last|only")]
+    pub(crate) proxy_order: Option<ProxyOrder>,
+    /// The certificate authority in PEM of a proxy that opens TLS. The agent trusts it where it meets it, and tells
+    /// that somebody reads along, in its log and to the broker.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) extra_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -97,9 +118,8 @@ pub(crate) struct RunArgs {
     /// How much longer each try is than what the network is known to bear, in seconds; 0 for no tries.
     #[arg(long, value_name = "SECONDS", default_value_t = 240)]
     pub(crate) heartbeat_step: u16,
-    /// An HTTP proxy for this run, instead of the one that was given to `enrol`; `none` for no proxy.
-    #[arg(long, value_name = "http://HOST:PORT|none")]
-    pub(crate) proxy: Option<ProxyChoice>,
+    #[command(flatten)]
+    pub(crate) passage: PassageArgs,
     /// Do not send Wake-on-LAN packets for neighbours that sleep; what the broker asks for is refused.
     #[arg(long)]
     pub(crate) no_relay: bool,
@@ -114,20 +134,6 @@ pub(crate) struct RunArgs {
     /// anew whenever the facts are sent. For hardware that the agent cannot see, and for tests.
     #[arg(long, value_name = "FILE")]
     pub(crate) declare: Option<PathBuf>,
-}
-
-/// A proxy, or explicitly none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ProxyChoice {
-    None,
-    Proxy(ProxyUrl),
-}
-
-impl FromStr for ProxyChoice {
-    type Err = ParseProxyError;
-    fn from_str(text: &str) -> Result<Self, ParseProxyError> {
-        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Proxy) }
-    }
 }
 
 #[cfg(test)]
@@ -149,6 +155,8 @@ mod tests {
             "wakemq-agent enrol --server broker --state /tmp/a --if-missing --proxy http://proxy:3128",
             "wakemq-agent run --state /tmp/a --proxy http://[::1]:3128",
             "wakemq-agent run --state /tmp/a --proxy none",
+            "wakemq-agent run --state /tmp/a --proxy socks5://p --proxy-credentials f --proxy-order only",
+            "wakemq-agent run --state /tmp/a --proxy-order last --extra-ca corp.pem",
             "wakemq-agent run --state /tmp/a --no-relay",
             "wakemq-agent run --state /tmp/a --keep-alive 60 --heartbeat-min 30 --heartbeat-max 900",
             "wakemq-agent run --state /tmp/a --heartbeat-step 0",
@@ -164,14 +172,15 @@ mod tests {
 
     #[test]
     fn a_proxy_that_cannot_be_used_is_refused_with_what_can() {
-        for proxy in ["https://p:1", "socks5://p:1", "http://me:word@p:1"] {
+        for proxy in ["ftp://p:1", "p:1", "http://me:s3cret%@p:1"] {
             for action in ["run", "enrol --server broker"] {
                 let line = format!("wakemq-agent {action} --state /tmp/a --proxy {proxy}");
                 let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
                 assert_eq!(error.exit_code(), 2);
-                let expected = "this version speaks HTTP CONNECT without authentication only";
-                assert!(error.to_string().contains(expected), "{error}");
             }
         }
+        let error =
+            Cli::try_parse_from("wakemq-agent run --state /tmp/a --proxy ftp://p".split(' ')).unwrap_err();
+        assert!(error.to_string().contains("expected http://, https:// or socks5://"), "{error}");
     }
 }

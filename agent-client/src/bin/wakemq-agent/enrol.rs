@@ -1,17 +1,17 @@
 //! `wakemq-agent enrol`.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use wakemq_agent::{CaSource, EnrolError, EnrolOptions, StateDir, StateError};
+use wakemq_agent::{CaSource, EnrolError, EnrolOptions, Passage, StateDir, StateError};
 use wakemq_link::Ladder;
 use wakemq_link::http::HttpError;
 use wakemq_protocol::Secret;
 
 use crate::cli::EnrolArgs;
 use crate::exit::{Exit, Failure};
+use crate::passage::read_text;
 
 const TOKEN_VARIABLE: &str = "WAKEMQ_TOKEN";
 /// No token is longer; what is, is another file.
@@ -31,7 +31,9 @@ pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
     let server = Ladder::new(args.server).context("no --server")?;
     let state = StateDir::open(&args.state)?;
     let own_ca = args.ca.is_some();
-    let options = EnrolOptions { server, ca, token, agent: args.agent, proxy: args.proxy };
+    let mut passage = Passage::default();
+    args.passage.apply(&mut passage)?;
+    let options = EnrolOptions { server, ca, token, agent: args.agent, passage };
     let identity = wakemq_agent::enrol(&state, options).await.map_err(|error| explain(error, own_ca))?;
     tracing::info!(
         agent = %identity.agent,
@@ -84,6 +86,7 @@ fn explain(error: EnrolError, own_ca: bool) -> Failure {
         }
         EnrolError::State(_)
         | EnrolError::Trust(_)
+        | EnrolError::Passage(_)
         | EnrolError::Random(_)
         | EnrolError::Http(_)
         | EnrolError::Refused { .. }
@@ -108,12 +111,4 @@ fn token(file: Option<&Path>) -> Result<Secret, Failure> {
     text.trim().parse().map_err(|error| {
         Failure::new(Exit::Usage, anyhow::Error::new(error), "an enrolment token begins with wme_")
     })
-}
-
-fn read_text(path: &Path, max: u64) -> Result<String, Failure> {
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(max).read_to_string(&mut text))
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text)
 }

@@ -4,6 +4,7 @@ mod cli;
 mod enrol;
 mod exit;
 mod handler;
+mod passage;
 mod run;
 mod system;
 

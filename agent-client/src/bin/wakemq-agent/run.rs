@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use wakemq_agent::{Agent, AgentError, AgentOptions, Incoming, JournalError, StateDir, StateError};
 
-use crate::cli::{ProxyChoice, RunArgs};
+use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::{handler, system};
 
@@ -24,11 +24,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), Failure> {
         result = &mut ended => return Ok(result.context("cannot wait for signals")?),
         () = std::future::ready(()) => {}
     }
-    match &args.proxy {
-        None => {}
-        Some(ProxyChoice::None) => identity.proxy = None,
-        Some(ProxyChoice::Proxy(proxy)) => identity.proxy = Some(proxy.clone()),
-    }
+    args.passage.apply(&mut identity.passage)?;
     let mut options = AgentOptions::new(state)
         .keep_alive_secs(args.keep_alive)
         .heartbeat_step_secs(args.heartbeat_step)
@@ -145,8 +141,9 @@ fn explain_agent(error: AgentError) -> Failure {
         AgentError::Declared(error) => {
             Failure::new(Exit::Failed, error, "wakemq-agent run --help names what a declaration may hold")
         }
-        AgentError::Journal(_) | AgentError::Endpoints(_) | AgentError::Trust(_) | AgentError::Random(_) => {
-            error.into()
-        }
+        AgentError::Journal(_)
+        | AgentError::Endpoints(_)
+        | AgentError::Passage(_)
+        | AgentError::Random(_) => error.into(),
     }
 }
