@@ -23,4 +23,5 @@ mod silence;
 mod store;
 mod throttle;
 mod wakes;
+mod ways;
 mod websocket;
