@@ -13,7 +13,13 @@ use wakemq_tests::wait::eventually;
 
 #[test]
 fn what_cannot_be_measured_is_a_usage_error_that_says_what_can() -> Result<()> {
-    for line in [&["parkk"][..], &["park", "--targets", "nginx"], &["park", "--rounds", "0"], &[]] {
+    for line in [
+        &["parkk"][..],
+        &["park", "--targets", "nginx"],
+        &["park", "--ways", "pigeon"],
+        &["park", "--rounds", "0"],
+        &[],
+    ] {
         assert_eq!(fleet().args(line).output()?.status.code(), Some(2), "{line:?}");
     }
     let told = fleet().arg("parkk").output()?.stderr;
@@ -32,6 +38,7 @@ fn the_smallest_run_tells_what_it_found_in_every_form_and_leaves_nothing_behind(
     ensure!(done.status.success(), "{said}");
     let table = String::from_utf8(done.stdout)?;
     assert!(table.contains("bare: resident memory an agent"), "{table}");
+    assert!(table.contains("bare: long poll, HTTP/1.1: resident memory an agent"), "{table}");
     assert!(std::fs::read_to_string(markdown)?.contains("| | bare | goal |"));
     assert!(plots.join("memory.svg").exists());
     let found: Value = serde_json::from_slice(&std::fs::read(json)?)?;
@@ -71,7 +78,9 @@ fn fleet() -> Command {
 /// One target that needs no broker, and few agents.
 fn smallest(scratch: &TempDir) -> Command {
     let mut command = fleet();
-    command.args(["park", "--quick", "--targets", "bare"]).env("TMPDIR", scratch.path());
+    command
+        .args(["park", "--quick", "--targets", "bare", "--ways", "mqtt,poll"])
+        .env("TMPDIR", scratch.path());
     command
 }
 

@@ -20,6 +20,7 @@ use wakemq_tests::fleet::load::{self, Load};
 use wakemq_tests::fleet::outcome::Outcome;
 use wakemq_tests::fleet::scenario::{self, Scenario};
 use wakemq_tests::fleet::target::{Kind, build_rumqttd};
+use wakemq_tests::fleet::way::Way;
 use wakemq_tests::fleet::{DESCRIPTORS, bare, progress};
 
 /// The benchmark of many agents: WakeMQ's broker and others beside it, under the same load on the same machine.
@@ -58,6 +59,9 @@ struct Options {
     /// The targets; by default all that each scenario can measure.
     #[arg(long, value_name = "TARGET", value_delimiter = ',')]
     targets: Vec<Kind>,
+    /// The transports of `park`, each on the targets that serve it; by default all. All else is by MQTT.
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    ways: Vec<Way>,
     /// Writes everything to a file as one JSON object, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -115,6 +119,8 @@ enum Role {
         certificate: PathBuf,
         #[arg(long)]
         key: PathBuf,
+        #[arg(long)]
+        http: bool,
     },
     /// A load process.
     #[command(hide = true)]
@@ -129,6 +135,8 @@ struct LoadArgs {
     ca: PathBuf,
     #[arg(long)]
     agents: PathBuf,
+    #[arg(long)]
+    way: Way,
     #[arg(long)]
     also: Option<String>,
     #[arg(long)]
@@ -182,9 +190,9 @@ async fn be(role: Role) -> Result<()> {
     // What is started for a benchmark does not outlive it, however it ends.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot be tied to the benchmark's life")?;
     match role {
-        Role::Bare { address, certificate, key } => bare::run(address, &certificate, &key).await,
-        Role::Load(LoadArgs { address, ca, agents, also, returns, dials }) => {
-            load::run(Load { address, ca, agents, also, returns, dials }).await
+        Role::Bare { address, certificate, key, http } => bare::run(address, &certificate, &key, http).await,
+        Role::Load(LoadArgs { address, ca, agents, way, also, returns, dials }) => {
+            load::run(Load { address, ca, agents, way, also, returns, dials }).await
         }
     }
 }
@@ -197,7 +205,7 @@ async fn measure(options: Options) -> Result<()> {
     }
     // The targets inherit it.
     descriptors::raise(DESCRIPTORS)?;
-    let Options { scenarios, quick, rounds, targets, json, markdown, plots, dir } = options;
+    let Options { scenarios, quick, rounds, targets, mut ways, json, markdown, plots, dir } = options;
     let scenarios: Vec<Scenario> = Scenario::ALL
         .into_iter()
         .filter(|scenario| {
@@ -208,6 +216,9 @@ async fn measure(options: Options) -> Result<()> {
         })
         .collect();
     let rounds = rounds.or(quick.then_some(1));
+    if ways.is_empty() {
+        ways = Way::ALL.to_vec();
+    }
     let machine = proc::machine(&dir.clone().unwrap_or_else(std::env::temp_dir))?;
     let wanted = |kind: &Kind| {
         // rumqttd takes a minute to build, and has no goal.
@@ -241,7 +252,7 @@ async fn measure(options: Options) -> Result<()> {
     }
     ensure!(!present.is_empty(), "there is no target");
     let mut found = Vec::new();
-    let ended = run(&ground, &scenarios, &present, rounds, &mut found).await;
+    let ended = run(&ground, &scenarios, (&present, &ways), rounds, &mut found).await;
     let outcome = Outcome { machine, quick, rounds, took: began.elapsed(), left_out, found };
     // What was found until something failed is told all the same.
     std::io::stdout().write_all(outcome.tables().as_bytes()).context("standard output")?;
@@ -262,7 +273,7 @@ async fn measure(options: Options) -> Result<()> {
 async fn run(
     ground: &Ground,
     scenarios: &[Scenario],
-    present: &[Kind],
+    (present, ways): (&[Kind], &[Way]),
     rounds: Option<u32>,
     found: &mut Vec<(Scenario, Found)>,
 ) -> Result<()> {
@@ -274,7 +285,7 @@ async fn run(
             progress("round", &format!("{round} of {most}"));
             let asked: Vec<Scenario> =
                 sitting.iter().copied().filter(|scenario| rounds_of(scenario) >= round).collect();
-            for (scenario, one) in scenario::round(ground, &targets, &asked).await? {
+            for (scenario, one) in scenario::round(ground, (&targets, ways), &asked).await? {
                 match found.iter_mut().find(|(known, _)| *known == scenario) {
                     Some((_, all)) => all.merge(one),
                     None => found.push((scenario, one)),

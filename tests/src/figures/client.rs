@@ -137,6 +137,11 @@ impl Lean {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Lean<S> {
+    /// Returns the stream, of which nothing was read yet.
+    pub fn into_io(self) -> TlsStream<S> {
+        self.io
+    }
+
     /// Returns what it runs over.
     pub fn stream(&self) -> &S {
         self.io.get_ref().0

@@ -1,4 +1,6 @@
-//! The yardstick: a server of tokio and tokio-rustls with nothing behind it.
+//! The yardstick: a server of tokio and tokio-rustls with nothing behind it, or hyper alone.
+
+mod http;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -22,8 +24,8 @@ const REQUEST_MAX: usize = 1024;
 /// As the broker sets it.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves for ever; prints `listening ADDRESS`.
-pub async fn run(address: SocketAddr, certificate: &Path, key: &Path) -> Result<()> {
+/// Serves for ever, MQTT or, if `http`, requests that wait; prints `listening ADDRESS`.
+pub async fn run(address: SocketAddr, certificate: &Path, key: &Path, http: bool) -> Result<()> {
     descriptors::raise(DESCRIPTORS)?;
     let acceptor = TlsAcceptor::from(server_config(certificate, key)?);
     let listener = listen(address)?;
@@ -31,12 +33,34 @@ pub async fn run(address: SocketAddr, certificate: &Path, key: &Path) -> Result<
     loop {
         let (stream, _) = listener.accept().await?;
         let acceptor = acceptor.clone();
-        tokio::spawn(async move {
-            if let Err(error) = serve(stream, acceptor).await {
-                eprintln!("fleet: bare: a connection failed: {error}");
-            }
-        });
+        // Each in a task of its own, which is no larger than what it is for.
+        if http {
+            tokio::spawn(async move {
+                if let Err(error) = serve_http(stream, acceptor).await {
+                    tell(&error);
+                }
+            });
+        } else {
+            tokio::spawn(async move {
+                if let Err(error) = serve(stream, acceptor).await {
+                    tell(&error.into());
+                }
+            });
+        }
     }
+}
+
+fn tell(error: &anyhow::Error) {
+    eprintln!("fleet: bare: a connection failed: {error:#}");
+}
+
+async fn serve_http(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
+    accepted(&stream, USER_TIMEOUT)?;
+    // Boxed, so that what a handshake needs is no part of a parked connection's task.
+    let tls = Box::pin(acceptor.accept(stream)).await?;
+    // That a parked connection ends is no failure, in whatever way it does.
+    http::serve(tls).await.ok();
+    Ok(())
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor) -> std::io::Result<()> {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::clock::Moment;
+use super::way::Way;
 use super::words::{Event, Order};
 use crate::figures::proc;
 use crate::figures::times::Times;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub ca: PathBuf,
     /// Lines of an agent and its secret.
     pub agents: PathBuf,
+    /// By which transport agents come.
+    pub way: Way,
     /// A topic to which each agent subscribes beside its own.
     pub also: Option<String>,
     /// Whether agents come back when their connection is lost.
@@ -128,10 +131,10 @@ impl Crew {
 
     /// Starts one more load process, and returns its number.
     pub fn hire(&mut self) -> Result<usize> {
-        let Plan { address, ca, agents, also, returns } = &self.plan;
+        let Plan { address, ca, agents, way, also, returns } = &self.plan;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["load", "--address", &address.to_string(), "--dials", &DIALS.to_string()]);
-        command.arg("--ca").arg(ca).arg("--agents").arg(agents);
+        command.arg("--ca").arg(ca).arg("--agents").arg(agents).args(["--way", way.name()]);
         if let Some(topic) = also {
             command.args(["--also", topic]);
         }

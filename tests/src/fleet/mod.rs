@@ -18,6 +18,7 @@ pub mod sample;
 pub mod scenario;
 pub mod svg;
 pub mod target;
+pub mod way;
 pub mod words;
 
 use std::sync::LazyLock;

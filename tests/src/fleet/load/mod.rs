@@ -6,6 +6,7 @@
 mod agent;
 mod churn;
 mod mute;
+mod parked;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use wakemq_protocol::{AgentId, Secret};
 
 use super::DESCRIPTORS;
+use super::way::Way;
 use super::words::{Event, Order};
 use crate::broker::roots;
 use crate::descriptors;
@@ -43,6 +45,8 @@ pub struct Load {
     pub ca: PathBuf,
     /// Lines of an agent and its secret.
     pub agents: PathBuf,
+    /// By which transport agents come. By others than MQTT they are parked, and do nothing else.
+    pub way: Way,
     /// A topic to which each agent subscribes beside its own.
     pub also: Option<String>,
     /// Whether agents come back when their connection is lost; otherwise that is a failure.
@@ -56,6 +60,7 @@ struct Shared {
     dialer: Dialer,
     address: SocketAddr,
     agents: Vec<(AgentId, Secret)>,
+    way: Way,
     also: Option<String>,
     returns: bool,
     dials: Semaphore,
@@ -90,6 +95,7 @@ pub async fn run(load: Load) -> Result<()> {
         dialer: dialer(&load)?,
         address: load.address,
         agents: text.lines().map(agent_and_secret).collect::<Result<_>>()?,
+        way: load.way,
         also: load.also,
         returns: load.returns,
         dials: Semaphore::new(load.dials),
@@ -116,7 +122,7 @@ fn dialer(load: &Load) -> Result<Dialer> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots(&load.ca)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"mqtt".to_vec()];
+    config.alpn_protocols = vec![load.way.alpn().into()];
     Dialer::with(Arc::new(config), load.address)
 }
 
@@ -140,7 +146,12 @@ async fn obey(shared: &Arc<Shared>, mut orders: mpsc::Receiver<Result<Order>>) -
         match order? {
             Order::Connect(first, count) => {
                 for number in first..first + count {
-                    tokio::spawn(agent::live(shared.clone(), number));
+                    match shared.way {
+                        Way::Mqtt => tokio::spawn(agent::live(shared.clone(), number)),
+                        Way::Websocket | Way::Poll | Way::PollH2 => {
+                            tokio::spawn(parked::live(shared.clone(), number))
+                        }
+                    };
                 }
             }
             Order::Reset => shared.standing.send_modify(|standing| standing.resets += 1),

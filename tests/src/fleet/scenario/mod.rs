@@ -16,13 +16,14 @@ use super::crew::{Crew, Plan};
 use super::found::Found;
 use super::ground::Ground;
 use super::target::{Kind, Target};
+use super::way::Way;
 use crate::figures::shipped::AGENT;
 use crate::figures::{daemon, flush};
 
 /// A scenario, which measures one or several targets in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Scenario {
-    /// Memory for each parked agent: the slope over several sizes.
+    /// Memory for each parked agent: the slope over several sizes, by four transports.
     Park,
     /// Rate of admission, and CPU for each.
     Admit,
@@ -157,14 +158,14 @@ impl Scenario {
 /// Measures one round of scenarios that take place together.
 pub async fn round(
     ground: &Ground,
-    targets: &[Kind],
+    (targets, ways): (&[Kind], &[Way]),
     sitting: &[Scenario],
 ) -> Result<Vec<(Scenario, Found)>> {
     let mut targets = targets.to_vec();
     targets.retain(|kind| sitting.iter().any(|scenario| scenario.targets().contains(kind)));
     let Some(&scenario) = sitting.first().filter(|_| !targets.is_empty()) else { return Ok(Vec::new()) };
     let found = match scenario {
-        Scenario::Park => park::round(ground, &targets).await,
+        Scenario::Park => park::round(ground, &targets, ways).await,
         Scenario::Admit => admit::round(ground, &targets).await,
         Scenario::Storm | Scenario::Flap | Scenario::Wake | Scenario::Group => {
             return crowd::round(ground, &targets, sitting).await;
@@ -182,12 +183,13 @@ pub async fn round(
 
 /// Starts a target, and a crew that has no process yet.
 async fn begin(ground: &Ground, kind: Kind, with: With) -> Result<(Target, Crew)> {
-    let With { also, returns, limited } = with;
-    let target = Target::start(ground, kind, limited).await.with_context(|| kind.name())?;
+    let With { way, also, returns, limited } = with;
+    let target = Target::start(ground, kind, way, limited).await.with_context(|| kind.name())?;
     let plan = Plan {
         address: target.address,
         ca: ground.ca(),
         agents: ground.agents_file().to_owned(),
+        way,
         also,
         returns,
     };
@@ -197,6 +199,8 @@ async fn begin(ground: &Ground, kind: Kind, with: With) -> Result<(Target, Crew)
 /// What a scenario needs beside the usual.
 #[derive(Debug, Clone, Default)]
 struct With {
+    /// By which transport agents come.
+    way: Way,
     /// A topic to which agents subscribe too.
     also: Option<String>,
     /// Whether they come back.

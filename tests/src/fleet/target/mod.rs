@@ -14,6 +14,7 @@ use tokio::process::Command;
 use wakemq_protocol::http::Profile;
 
 use super::ground::Ground;
+use super::way::Way;
 use crate::broker::free_address;
 use crate::figures::child::Running;
 use crate::figures::proc;
@@ -26,7 +27,8 @@ pub use rumqttd::build as build_rumqttd;
 pub enum Kind {
     /// WakeMQ's broker as shipped.
     Wakemqd,
-    /// tokio and tokio-rustls: a handshake, fixed answers to CONNECT and SUBSCRIBE, then a parked read.
+    /// tokio and tokio-rustls: a handshake, fixed answers to CONNECT and SUBSCRIBE, then a parked read. For a long poll
+    /// hyper, with a request that waits.
     Bare,
     /// Debian's Mosquitto.
     Mosquitto,
@@ -58,21 +60,27 @@ impl Kind {
     }
 
     /// Returns what it is called with.
-    fn command(self, ground: &Ground, address: SocketAddr, dir: &Path) -> Result<Command> {
+    fn command(self, ground: &Ground, address: SocketAddr, way: Way, dir: &Path) -> Result<Command> {
         match self {
             Self::Wakemqd => Ok(wakemqd::command(ground, address, dir)),
-            Self::Bare => bare(ground, address),
+            Self::Bare => bare(ground, address, way),
             Self::Mosquitto => mosquitto::command(ground, address, dir),
             Self::Rumqttd => rumqttd::command(ground, address, dir),
         }
     }
 }
 
-fn bare(ground: &Ground, address: SocketAddr) -> Result<Command> {
+fn bare(ground: &Ground, address: SocketAddr, way: Way) -> Result<Command> {
     let [certificate, key] = ground.certificate();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bare", "--address", &address.to_string()]);
     command.arg("--certificate").arg(certificate).arg("--key").arg(key);
+    match way {
+        Way::Mqtt => {}
+        Way::Websocket | Way::Poll | Way::PollH2 => {
+            command.arg("--http");
+        }
+    }
     Ok(command)
 }
 
@@ -83,25 +91,32 @@ pub struct Target {
     pub kind: Kind,
     /// Where it listens, after a restart too.
     pub address: SocketAddr,
+    way: Way,
     process: Running,
     dir: TempDir,
 }
 
 impl Target {
-    /// Starts a server, and waits until it listens; WakeMQ limits the rate of admissions as it does by default, or
+    /// Starts a server for a transport, and waits until it listens; WakeMQ limits the rate of admissions as it does by default, or
     /// not at all.
-    pub async fn start(ground: &Ground, kind: Kind, limited: bool) -> Result<Self> {
+    pub async fn start(ground: &Ground, kind: Kind, way: Way, limited: bool) -> Result<Self> {
         let address = free_address()?;
         let dir = match kind {
             Kind::Wakemqd => wakemqd::prepare(ground, address, limited)?,
             Kind::Bare | Kind::Mosquitto | Kind::Rumqttd => ground.setting.tempdir()?,
         };
-        let process = Self::launch(ground, kind, address, dir.path()).await?;
-        Ok(Self { kind, address, process, dir })
+        let process = Self::launch(ground, kind, address, way, dir.path()).await?;
+        Ok(Self { kind, address, way, process, dir })
     }
 
-    async fn launch(ground: &Ground, kind: Kind, address: SocketAddr, dir: &Path) -> Result<Running> {
-        let mut process = Running::start(kind.name(), kind.command(ground, address, dir)?)?;
+    async fn launch(
+        ground: &Ground,
+        kind: Kind,
+        address: SocketAddr,
+        way: Way,
+        dir: &Path,
+    ) -> Result<Running> {
+        let mut process = Running::start(kind.name(), kind.command(ground, address, way, dir)?)?;
         match kind {
             Kind::Wakemqd | Kind::Bare => {
                 process.line("listening ").await?;
@@ -131,7 +146,7 @@ impl Target {
     /// Kills it: SIGKILL. Then starts it again at the same address, and waits until it listens.
     pub async fn kill_and_start(&mut self, ground: &Ground) -> Result<()> {
         self.process.kill().await?;
-        self.process = Self::launch(ground, self.kind, self.address, self.dir.path()).await?;
+        self.process = Self::launch(ground, self.kind, self.address, self.way, self.dir.path()).await?;
         Ok(())
     }
 

@@ -110,7 +110,8 @@ pub(super) async fn round(
             Kind::Wakemqd | Kind::Bare => None,
             Kind::Mosquitto | Kind::Rumqttd => Some(TOPIC_OF_ALL.to_owned()),
         };
-        let (target, mut crew) = begin(ground, kind, With { also, returns: true, limited: true }).await?;
+        let (target, mut crew) =
+            begin(ground, kind, With { also, returns: true, limited: true, ..With::default() }).await?;
         crew.connect(count).await.context(name)?;
         let mut crowd = Crowd { ground, target, crew };
         for (act, finding) in mine {
