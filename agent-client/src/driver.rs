@@ -2,6 +2,7 @@
 
 mod inputs;
 mod place;
+mod withheld;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::{Connection, Problem, StateDir, Status};
 use inputs::Input;
 pub(crate) use inputs::Inputs;
 use place::Place;
+use withheld::Withheld;
 
 /// Time limit of the answer to SUBSCRIBE.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
@@ -279,6 +281,7 @@ impl Driver {
         }
         let mut outbox = Outbox::new(&self.id, inbox.unconfirmed());
         let mut gateways_at = self.find_out_gateways();
+        let mut withheld = Withheld::default();
         loop {
             if outbox.has_facts() {
                 self.facts.set_reach(self.seeker.reach());
@@ -291,7 +294,15 @@ impl Driver {
             if made_room && let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
                 return lost(error.to_string());
             }
-            let due = [inbox.retry_at(), outbox.retry_at(), subscribe_limit, gateways_at, place.due()];
+            withheld.look(inbox.is_waiting(), &session);
+            let due = [
+                inbox.retry_at(),
+                outbox.retry_at(),
+                subscribe_limit,
+                gateways_at,
+                place.due(),
+                withheld.due(),
+            ];
             let retry_at = due.into_iter().flatten().min();
             let event = tokio::select! {
                 biased;
@@ -329,6 +340,11 @@ impl Driver {
                             }
                             if outbox.retry_at().is_some_and(|at| at <= now) {
                                 outbox.retry();
+                            }
+                            if withheld.take_due(now)
+                                && let Err(error) = session.check()
+                            {
+                                return lost(error.to_string());
                             }
                         }
                     }

@@ -457,3 +457,39 @@ async fn without_a_subscription_it_is_not_connected() {
     assert!(matches!(&end, End::Lost(Problem::Lost(text), _) if text.contains("SUBSCRIBE")), "{end:?}");
     assert!(begun.elapsed() >= SUBSCRIBE_LIMIT);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_withholds_an_acknowledgement_shows_that_it_lives() {
+    let numbered = |n: usize| CommandId::from_parts(n as u64, &[1; 10]);
+    let (end, ()) = Rig::new()
+        .await
+        .play(async |mut broker, mut owner| {
+            broker.begin().await;
+            for n in 1..=JOURNAL_MAX + 1 {
+                broker.command_of(u16::try_from(n).unwrap(), numbered(n), "wake").await;
+            }
+            for n in 1..=JOURNAL_MAX {
+                assert_eq!(usize::from(broker.acknowledged().await), n);
+            }
+            // There is no room for the last one: within 20 s each time something is heard all the same.
+            for _ in 0..5 {
+                let began = Instant::now();
+                let packet = broker.receive().await;
+                assert!(matches!(packet, Packet::PingReq(_)), "{packet:?}");
+                assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+                broker.send(Packet::PingResp(PingResp)).await;
+            }
+            let result = Receipt { id: numbered(1), state: ReceiptState::Done, detail: None };
+            owner.results.send(result).await.unwrap();
+            assert_eq!(usize::from(broker.acknowledged().await), JOURNAL_MAX + 1);
+            let (_, receipt) = broker.published().await;
+            broker.answer(&receipt, PubAckReason::Success).await;
+            // Nothing is withheld any more: it is quiet for much longer.
+            let quiet = tokio::time::timeout(Duration::from_secs(120), broker.receive()).await;
+            assert!(quiet.is_err(), "{quiet:?}");
+            owner.shutdown.take().unwrap().send(()).unwrap();
+            broker.goodbye().await;
+        })
+        .await;
+    assert!(matches!(end, End::Shutdown), "{end:?}");
+}
