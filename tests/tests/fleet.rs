@@ -38,7 +38,7 @@ fn the_smallest_run_tells_what_it_found_in_every_form_and_leaves_nothing_behind(
     ensure!(done.status.success(), "{said}");
     let table = String::from_utf8(done.stdout)?;
     assert!(table.contains("bare: resident memory an agent"), "{table}");
-    assert!(table.contains("bare: long poll, HTTP/1.1: resident memory an agent"), "{table}");
+    assert!(table.contains("bare: long poll, HTTP/2: resident memory an agent"), "{table}");
     assert!(std::fs::read_to_string(markdown)?.contains("| | bare | goal |"));
     assert!(plots.join("memory.svg").exists());
     let found: Value = serde_json::from_slice(&std::fs::read(json)?)?;
@@ -79,7 +79,7 @@ fn fleet() -> Command {
 fn smallest(scratch: &TempDir) -> Command {
     let mut command = fleet();
     command
-        .args(["park", "--quick", "--targets", "bare", "--ways", "mqtt,poll"])
+        .args(["park", "--quick", "--targets", "bare", "--ways", "mqtt,poll-h2"])
         .env("TMPDIR", scratch.path());
     command
 }

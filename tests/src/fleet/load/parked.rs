@@ -116,16 +116,12 @@ async fn websocket(tls: Tls, agent: &AgentId, secret: &Secret) -> Result<Parked>
     let upgrading = client_async_with_config(request, tls, Some(config));
     let (mut socket, _) = upgrading.await.context("no upgrade")?;
     socket.send(Message::binary(connect(&agent_login(agent, secret)?))).await?;
-    match packet(&mut socket).await? {
-        Packet::ConnAck { code: 0, .. } => {}
-        other => bail!("not let in: {other:?}"),
-    }
+    let answer = packet(&mut socket).await?;
+    ensure!(matches!(answer, Packet::ConnAck { code: 0, .. }), "not let in: {answer:?}");
     let topic = Topic::AgentCommands(agent.clone()).to_string();
     socket.send(Message::binary(subscribe(Version::V5, 1, &topic, 1))).await?;
-    match packet(&mut socket).await? {
-        Packet::SubAck { codes, .. } if codes == [1] => {}
-        other => bail!("not subscribed: {other:?}"),
-    }
+    let answer = packet(&mut socket).await?;
+    ensure!(matches!(&answer, Packet::SubAck { codes, .. } if codes == &[1]), "not subscribed: {answer:?}");
     Ok(Parked::WebSocket(Box::new(socket)))
 }
 
