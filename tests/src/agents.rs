@@ -65,6 +65,14 @@ impl Home {
         Ok(Self { dir, id: id.clone() })
     }
 
+    /// Tells the agent other endpoints.
+    pub fn set_endpoints(&self, endpoints: Vec<String>) -> Result<()> {
+        let state = StateDir::open(&self.state())?;
+        let mut identity = state.identity()?;
+        identity.endpoints = endpoints;
+        Ok(state.save_identity(&identity)?)
+    }
+
     /// Returns the agent's id.
     pub fn id(&self) -> &AgentId {
         &self.id
@@ -177,6 +185,11 @@ impl AgentProcess {
     /// Waits until it can be woken again, after the first `after` lines of its log.
     pub async fn connected_after(&self, after: usize) -> Result<()> {
         self.process.wait_line_after(after, "to be connected again", is_connected).await
+    }
+
+    /// Returns all that it has said so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.process.lines()
     }
 
     /// Returns how many lines it has said so far.

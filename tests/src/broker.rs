@@ -34,6 +34,8 @@ const PORT_ATTEMPTS: usize = 20;
 pub struct BrokerProcess {
     data: PathBuf,
     address: SocketAddr,
+    /// Where it listens besides.
+    others: Vec<SocketAddr>,
     process: Process,
     /// Removed at the end.
     _dir: Option<TempDir>,
@@ -59,9 +61,7 @@ impl BrokerProcess {
             let address = free_address()?;
             let mut process = run(data, address)?;
             match listening(&process).await {
-                Ok(address) => {
-                    return Self { data: data.to_owned(), address, process, _dir: None }.with_endpoints();
-                }
+                Ok(address) => return Self::of(data, address, &[], process),
                 // Somebody was faster.
                 Err(error) if format!("{error:#}").contains("cannot listen") => {
                     process.wait_exit().await?;
@@ -74,9 +74,18 @@ impl BrokerProcess {
 
     /// Starts a broker on a data directory, on a certain address.
     pub async fn start_at(data: &Path, address: SocketAddr) -> Result<Self> {
-        let process = run(data, address)?;
+        Self::start_with_doors(data, address, &[]).await
+    }
+
+    /// Does the same with more doors.
+    pub async fn start_with_doors(data: &Path, address: SocketAddr, others: &[SocketAddr]) -> Result<Self> {
+        let process = run_with_doors(data, address, others)?;
         let address = listening(&process).await?;
-        Self { data: data.to_owned(), address, process, _dir: None }.with_endpoints()
+        Self::of(data, address, others, process)
+    }
+
+    fn of(data: &Path, address: SocketAddr, others: &[SocketAddr], process: Process) -> Result<Self> {
+        Self { data: data.to_owned(), address, others: others.to_vec(), process, _dir: None }.with_endpoints()
     }
 
     /// Writes into the administrator's profile where the broker really is.
@@ -133,7 +142,7 @@ impl BrokerProcess {
 
     /// Starts a broker that was ended or killed again, on the same port.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = run(&self.data, self.address)?;
+        self.process = run_with_doors(&self.data, self.address, &self.others)?;
         listening(&self.process).await.map(drop)
     }
 
@@ -197,10 +206,15 @@ pub async fn init_for(data: &Path, host: &str, config: &str) -> Result<()> {
 
 /// Starts `wakemqd run`, and does not wait for anything.
 pub fn run(data: &Path, address: SocketAddr) -> Result<Process> {
+    run_with_doors(data, address, &[])
+}
+
+fn run_with_doors(data: &Path, address: SocketAddr, others: &[SocketAddr]) -> Result<Process> {
     let mut command = Command::new(&Programs::get()?.wakemqd);
-    command
-        .args(["run", "--log", "debug", "--listen", &address.to_string(), "--admin", "127.0.0.1:0", "--data"])
-        .arg(data);
+    command.args(["run", "--log", "debug", "--admin", "127.0.0.1:0", "--data"]).arg(data);
+    for door in std::iter::once(&address).chain(others) {
+        command.args(["--listen", &door.to_string()]);
+    }
     Process::start("wakemqd", command)
 }
 

@@ -112,6 +112,50 @@ impl Network {
         ip(&["-n", &self.name("router"), "link", "set", &self.port(segment, host), state])
     }
 
+    /// Plugs a host's cable in on another subnet, where it keeps the name of its port.
+    pub(crate) fn plug(&self, segment: Segment, host: u8, into: Segment) -> Result<()> {
+        let (router, port) = (self.name("router"), self.port(segment, host));
+        let bridge = format!("br{}", into.number());
+        ip(&["-n", &router, "link", "set", &port, "down"])?;
+        ip(&["-n", &router, "link", "set", &port, "master", &bridge, "up"])
+    }
+
+    /// Lets the router carry packets up to this size alone between subnets.
+    pub(crate) fn mtu(&self, bytes: u32) -> Result<()> {
+        let router = self.name("router");
+        Segment::ALL.iter().try_for_each(|segment| {
+            let bridge = format!("br{}", segment.number());
+            ip(&["-n", &router, "link", "set", &bridge, "mtu", &bytes.to_string()])
+        })
+    }
+
+    /// Gives the router rules of nftables, in chains of the given hook and type `filter`.
+    pub(crate) fn rules(&self, hook: &str, rules: &[&str]) -> Result<()> {
+        let rules = rules.join("\n");
+        let table = format!(
+            "table inet middlebox-{hook} {{\nchain {hook} {{\ntype filter hook {hook} priority 0\n{rules}\n}}\n}}\n"
+        );
+        let script = r#"printf '%s' "$1" | nft --file -"#;
+        ip(&["netns", "exec", &self.name("router"), "sh", "-c", script, "sh", &table])
+            .context("on Debian: apt-get install nftables")
+    }
+
+    /// Sets what is below `/proc/sys/net` of the router.
+    pub(crate) fn set(&self, name: &str, value: &str) -> Result<()> {
+        set(&self.name("router"), name, value)
+    }
+
+    /// Sets the same of the broker.
+    pub(crate) fn set_broker(&self, name: &str, value: &str) -> Result<()> {
+        set(&self.name("broker"), name, value)
+    }
+
+    /// Tells whether the router remembers a flow to that port.
+    pub(crate) fn remembers_flow_to(&self, port: u16) -> Result<bool> {
+        let words = ["netns", "exec", &self.name("router"), "cat", "/proc/net/nf_conntrack"];
+        Ok(output(&words)?.contains(&format!("dport={port} ")))
+    }
+
     fn port(&self, segment: Segment, host: u8) -> String {
         format!("port{}-{host}", segment.number())
     }
@@ -143,11 +187,16 @@ impl Drop for Network {
 
 /// Calls `ip`.
 pub(crate) fn ip(words: &[&str]) -> Result<()> {
+    output(words).map(drop)
+}
+
+/// Calls `ip`, and returns what it has said.
+fn output(words: &[&str]) -> Result<String> {
     let done = Command::new("ip").args(words).stdin(Stdio::null()).output();
     let done = done.context("ip cannot be run; on Debian: apt-get install iproute2")?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "this test needs root; ip {}: {said}", words.join(" "));
-    Ok(())
+    Ok(String::from_utf8(done.stdout)?)
 }
 
 /// Sets what is below `/proc/sys/net` of a namespace.
