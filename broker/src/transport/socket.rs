@@ -9,6 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How many accepted connections may wait for us: a fleet that comes back all at once must not meet refusals.
 pub const BACKLOG: i32 = 4096;
+/// The largest segments of accepted connections, both ways: they fit into packets of 1,280 bytes, which every path with
+/// IPv6 carries and nearly every one with IPv4. Where a path carries no more and nobody says so (its ICMP is dropped),
+/// larger ones would never arrive, and nor would the commands of an agent that has more than one pending.
+#[cfg(target_os = "linux")]
+const SEGMENT_MAX: u32 = 1220;
 /// How often the kernel asks again when a quiet peer does not answer its keep-alive probe, and how many times.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
@@ -77,6 +82,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Before it listens, since the kernel tells the peer when it accepts.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_mss(SEGMENT_MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -144,8 +152,13 @@ mod tests {
     async fn options_reach_the_kernel() {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
-        let _client = TcpStream::connect(address).await.unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
+        #[cfg(target_os = "linux")]
+        for end in [&stream, &client] {
+            let segment = SockRef::from(end).tcp_mss().unwrap();
+            assert!((1..=SEGMENT_MAX).contains(&segment), "{segment}");
+        }
         accepted(&stream, Duration::from_secs(40)).unwrap();
         assert!(stream.nodelay().unwrap());
 

@@ -145,11 +145,6 @@ impl Network {
         set(&self.name("router"), name, value)
     }
 
-    /// Sets the same of the broker.
-    pub(crate) fn set_broker(&self, name: &str, value: &str) -> Result<()> {
-        set(&self.name("broker"), name, value)
-    }
-
     /// Tells whether the router remembers a flow to that port.
     pub(crate) fn remembers_flow_to(&self, port: u16) -> Result<bool> {
         let words = ["netns", "exec", &self.name("router"), "cat", "/proc/net/nf_conntrack"];
