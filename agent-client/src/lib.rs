@@ -23,6 +23,7 @@
 
 mod agent;
 mod clock;
+pub mod doctor;
 mod driver;
 mod enrol;
 mod facts;

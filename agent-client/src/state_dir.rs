@@ -112,14 +112,7 @@ impl StateDir {
 
     /// Reads the identity; refused if others than the owner have rights on its file.
     pub fn identity(&self) -> Result<Identity, StateError> {
-        let path = self.path.join(IDENTITY);
-        let text = read_private(&path)?.ok_or_else(|| StateError::NotEnrolled(self.path.clone()))?;
-        let damaged = |why: String| StateError::Damaged { path: path.clone(), why };
-        let identity: Identity = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if !identity.version_known() {
-            return Err(damaged("its version is not 1".into()));
-        }
-        Ok(identity)
+        read_identity(&self.path)
     }
 
     /// Writes the identity, as a whole or not at all, with mode 0600.
@@ -171,16 +164,7 @@ impl StateDir {
 
     /// Reads what was learned of networks. What cannot be read is learned again.
     pub(crate) fn memory(&self) -> Memory {
-        let path = self.path.join(NETWORKS);
-        let read = match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
-            Err(error) => Err(error.to_string()),
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
-        };
-        read.unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), error, "what was learned of networks is learned again");
-            Memory::default()
-        })
+        read_memory(&self.path)
     }
 
     /// Writes what was learned of networks, as a whole or not at all.
@@ -197,6 +181,44 @@ impl StateDir {
         };
         write().map_err(|source| StateError::Io { path: path.clone(), source })
     }
+}
+
+/// Reads the identity of a state directory, which an agent may use meanwhile.
+pub(crate) fn read_identity(state: &Path) -> Result<Identity, StateError> {
+    let path = state.join(IDENTITY);
+    let text = read_private(&path)?.ok_or_else(|| StateError::NotEnrolled(state.to_owned()))?;
+    let damaged = |why: String| StateError::Damaged { path: path.clone(), why };
+    let identity: Identity = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+    if !identity.version_known() {
+        return Err(damaged("its version is not 1".into()));
+    }
+    Ok(identity)
+}
+
+/// Reads what the agent of a state directory has learned of networks. What cannot be read is learned again.
+pub(crate) fn read_memory(state: &Path) -> Memory {
+    let path = state.join(NETWORKS);
+    let read = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Memory::default(),
+        Err(error) => Err(error.to_string()),
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::warn!(path = %path.display(), error, "what was learned of networks is learned again");
+        Memory::default()
+    })
+}
+
+/// Tells whether an agent uses a state directory.
+pub(crate) fn is_locked(state: &Path) -> bool {
+    let Ok(lock) = File::open(state.join(LOCK)) else { return false };
+    let tried = lock.try_lock_shared();
+    let is_locked = matches!(tried, Err(TryLockError::WouldBlock));
+    if tried.is_ok() {
+        // An agent that starts at this moment is kept out for no longer than this.
+        drop(Lock(lock));
+    }
+    is_locked
 }
 
 /// Reads a file with a secret; `None` if it does not exist.

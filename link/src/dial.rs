@@ -2,6 +2,7 @@
 //! the rungs are tried through it first.
 
 mod error;
+mod examine;
 mod issuer;
 mod line;
 mod way;
@@ -15,6 +16,7 @@ use crate::tunnel::{ProxyError, Tunnel};
 use crate::{Alpn, Ladder, ProxyUrl, Rung, Transport, Trust, TrustError};
 
 pub use error::{AttemptError, DialError, WayError};
+pub use examine::{Examined, Fault, Stage, Step};
 pub use line::{Line, LineStream, TlsInfo};
 pub use way::WayDialer;
 

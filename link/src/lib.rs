@@ -47,6 +47,7 @@ pub mod ladder;
 mod memory;
 pub mod mqtt;
 mod poll;
+mod portal;
 mod proxy;
 mod race;
 pub mod seeker;
@@ -60,12 +61,14 @@ mod websocket;
 
 pub use backoff::Backoff;
 pub use dial::{
-    AttemptError, DialError, Dialed, Dialer, Line, LineStream, TlsInfo, TlsStream, WayDialer, WayError,
+    AttemptError, DialError, Dialed, Dialer, Examined, Fault, Line, LineStream, Stage, Step, TlsInfo,
+    TlsStream, WayDialer, WayError,
 };
 pub use endpoint::{DEFAULT_PORTS, Endpoint, Ladder, ParseEndpointError, Rung};
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings, Learned, SpareNews};
 pub use memory::{Memory, NetworkKey};
 pub use poll::{PollSession, Trial, TrialError, try_heartbeat};
+pub use portal::{Captive, Portal, probe_portal};
 pub use proxy::{
     Credentials, EnvironmentError, NoProxy, ParseCredentialsError, ParseNoProxyError, ParseProxyError,
     ProxyScheme, ProxySettings, ProxySource, ProxyUrl, proxy_from_environment,

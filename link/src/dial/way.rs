@@ -129,8 +129,24 @@ impl WayDialer {
         }
     }
 
+    pub(super) fn attempt_limit(&self) -> Duration {
+        self.attempt_limit
+    }
+
+    pub(super) fn proxy_limits(&self) -> ProxyLimits {
+        self.proxy_limits
+    }
+
+    /// Returns the TLS settings of a transport.
+    pub(super) fn config(&self, transport: Transport) -> &Arc<ClientConfig> {
+        match transport {
+            Transport::Mqtt => &self.mqtt,
+            Transport::WebSocket | Transport::Poll => &self.http,
+        }
+    }
+
     /// Returns the TLS settings for a proxy that speaks TLS itself.
-    fn proxy_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+    pub(super) fn proxy_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         if let Some(config) = self.proxy_tls.get() {
             return Ok(Arc::clone(config));
         }
@@ -207,7 +223,7 @@ pub(super) async fn connect_any(
 }
 
 /// Returns the name that the broker's certificate must hold.
-fn server_name(rung: &Rung) -> Result<ServerName<'static>, WayError> {
+pub(super) fn server_name(rung: &Rung) -> Result<ServerName<'static>, WayError> {
     ServerName::try_from(rung.host.to_string()).map_err(|_| WayError::Name)
 }
 

@@ -5,6 +5,7 @@ mod balancers;
 mod bounds;
 mod cli;
 mod commands;
+mod doctor;
 mod enrolment;
 mod events;
 mod faults;

@@ -13,8 +13,8 @@ const EXIT_CODES: &str = "Exit codes:
   0  all went well; `run` was ended by SIGTERM or Ctrl-C
   1  something failed
   2  the command line is wrong
-  3  the broker cannot be reached (`enrol`; `run` tries for ever)
-  4  the broker does not allow it (`enrol`; `run` tries again slowly)";
+  3  the broker cannot be reached (`enrol`, `doctor`; `run` tries for ever)
+  4  the broker does not allow it (`enrol`, `doctor`; `run` tries again slowly)";
 
 /// Keeps one quiet connection to a WakeMQ broker, and acts when the endpoint is woken.
 #[derive(Debug, Parser)]
@@ -33,6 +33,11 @@ pub(crate) enum Action {
     Enrol(EnrolArgs),
     /// Connect, and act on every command until the program is ended.
     Run(RunArgs),
+    /// Go every way to the broker step by step, and say what is wrong and what to change.
+    ///
+    /// An agent that runs is left alone: no CONNECT is sent, and its secret is proved by a poll that takes nothing
+    /// over.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.
@@ -60,6 +65,24 @@ pub(crate) struct EnrolArgs {
     /// If the state directory holds an enrolled agent already, leave it alone and end well.
     #[arg(long)]
     pub(crate) if_missing: bool,
+    #[command(flatten)]
+    pub(crate) passage: PassageArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The state directory of an agent, which may run meanwhile.
+    #[arg(long, value_name = "DIR", required_unless_present = "server", conflicts_with = "server")]
+    pub(crate) state: Option<PathBuf>,
+    /// The broker, where no agent is enrolled; without a port 8883 is tried, then 443. May be given several times.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) server: Vec<Endpoint>,
+    /// The broker's certificate authority in PEM; without it those that the system trusts.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Print what was found as one JSON document, at the end.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) passage: PassageArgs,
 }
@@ -161,11 +184,19 @@ mod tests {
             "wakemq-agent run --state /tmp/a --keep-alive 60 --heartbeat-min 30 --heartbeat-max 900",
             "wakemq-agent run --state /tmp/a --heartbeat-step 0",
             "wakemq-agent run --state /tmp/a --interface eth0 --interface br0 --declare facts.json",
+            "wakemq-agent doctor --state /tmp/a --json --proxy none",
+            "wakemq-agent doctor --server broker --server b:1 --ca ca.pem",
             "wakemq-agent completions bash",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();
         }
-        for line in ["wakemq-agent", "wakemq-agent run", "wakemq-agent enrol --server a:b --state /tmp/a"] {
+        for line in [
+            "wakemq-agent",
+            "wakemq-agent run",
+            "wakemq-agent enrol --server a:b --state /tmp/a",
+            "wakemq-agent doctor",
+            "wakemq-agent doctor --state /tmp/a --server b",
+        ] {
             assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2);
         }
     }

@@ -11,13 +11,11 @@ use wakemq_protocol::Secret;
 
 use crate::cli::EnrolArgs;
 use crate::exit::{Exit, Failure};
-use crate::passage::read_text;
+use crate::passage::{read_ca, read_text};
 
 const TOKEN_VARIABLE: &str = "WAKEMQ_TOKEN";
 /// No token is longer; what is, is another file.
 const TOKEN_MAX: u64 = 4096;
-/// No CA file is longer.
-const CA_MAX: u64 = 256 * 1024;
 
 pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
     if args.if_missing && told_who_it_is(&args.state)? {
@@ -25,7 +23,7 @@ pub(crate) async fn enrol(args: EnrolArgs) -> Result<(), Failure> {
     }
     let token = token(args.token_file.as_deref())?;
     let ca = match &args.ca {
-        Some(path) => CaSource::Pem(read_text(path, CA_MAX)?),
+        Some(path) => CaSource::Pem(read_ca(path)?),
         None => CaSource::System,
     };
     let server = Ladder::new(args.server).context("no --server")?;

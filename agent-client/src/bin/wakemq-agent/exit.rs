@@ -30,14 +30,24 @@ pub(crate) struct Failure {
     pub(crate) error: anyhow::Error,
     pub(crate) hint: Option<String>,
     pub(crate) exit: Exit,
+    /// It was told already, as what the program was asked for.
+    is_told: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>, hint: impl Into<String>) -> Self {
-        Self { error: error.into(), hint: Some(hint.into()), exit }
+        Self { error: error.into(), hint: Some(hint.into()), exit, is_told: false }
+    }
+
+    /// Ends the program so, though all was said on standard output.
+    pub(crate) fn told(exit: Exit, error: anyhow::Error) -> Self {
+        Self { error, hint: None, exit, is_told: true }
     }
 
     pub(crate) fn print(&self) {
+        if self.is_told {
+            return;
+        }
         eprintln!("error: {:#}", self.error);
         if let Some(hint) = &self.hint {
             eprintln!("hint: {hint}");
@@ -47,6 +57,6 @@ impl Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), hint: None, exit: Exit::Failed }
+        Self { error: error.into(), hint: None, exit: Exit::Failed, is_told: false }
     }
 }

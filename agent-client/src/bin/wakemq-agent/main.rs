@@ -1,6 +1,7 @@
 //! The WakeMQ agent's daemon: enrols an endpoint, and runs a command whenever it is woken.
 
 mod cli;
+mod doctor;
 mod enrol;
 mod exit;
 mod handler;
@@ -49,6 +50,7 @@ fn start(action: Action) -> Result<(), Failure> {
             }
             runtime.block_on(enrol::enrol(options))
         }
+        Action::Doctor(options) => runtime.block_on(doctor::doctor(options)),
         Action::Run(options) => runtime.block_on(run::run(options)),
         Action::Completions { shell } => {
             let mut script = Vec::new();

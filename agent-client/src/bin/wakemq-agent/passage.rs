@@ -35,10 +35,15 @@ impl PassageArgs {
             passage.order = order;
         }
         if let Some(file) = &self.extra_ca {
-            passage.extra_ca = Some(read_text(file, CA_MAX)?);
+            passage.extra_ca = Some(read_ca(file)?);
         }
         Ok(())
     }
+}
+
+/// Reads a file with certificate authorities.
+pub(crate) fn read_ca(path: &Path) -> Result<String, Failure> {
+    read_text(path, CA_MAX)
 }
 
 /// Reads a file of at most so many bytes.

@@ -130,7 +130,7 @@ fn explain_state(error: StateError) -> Failure {
     Failure::new(Exit::Failed, error, hint)
 }
 
-fn explain_agent(error: AgentError) -> Failure {
+pub(crate) fn explain_agent(error: AgentError) -> Failure {
     match error {
         AgentError::State(error) => explain_state(error),
         AgentError::Journal(error @ JournalError::Damaged { .. }) => {
