@@ -1,8 +1,8 @@
-//! Foreign clients, as operator and as agent, in both versions of MQTT and over WebSocket; a foreign proxy; foreign
+//! Foreign clients, as operator and as agent, in both versions of MQTT and over WebSocket; foreign proxies; foreign
 //! balancers; and a store on a file system that is full.
 //!
 //! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `curl`, `haproxy`,
-//! `libnginx-mod-stream`, `mosquitto-clients`, `nginx`, `nodejs` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
+//! `libnginx-mod-stream`, `mosquitto-clients`, `nginx`, `nodejs`, `openssl`, `squid` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
 //! for what WAKEMQ_TEST_PYTHON names), `mqtt` of npm (in what WAKEMQ_TEST_NODE_MODULES names, if that is not where
 //! `node` finds it), and the rights to listen on port 443 and to mount a tmpfs.
 #![cfg(feature = "interop")]
@@ -13,6 +13,8 @@ mod balancers;
 mod curl;
 #[path = "interop/mqttjs.rs"]
 mod mqttjs;
+#[path = "interop/squid.rs"]
+mod squid;
 #[path = "interop/tinyproxy.rs"]
 mod tinyproxy;
 
