@@ -1,7 +1,7 @@
 //! Agents behind squid, by the rules that Debian ships: CONNECT to port 443 alone.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -56,7 +56,8 @@ impl Squid {
         let config = dir.path().join("squid.conf");
         std::fs::write(&config, format!("{own}{rules}"))?;
         let mut command = Command::new("squid");
-        command.args(["-N", "-d", "1", "-f"]).arg(config);
+        // Two of the same name would share their memory.
+        command.args(["-N", "-d", "1", "-n", &format!("wakemq{}", address.port()), "-f"]).arg(config);
         let mut process = Process::start("squid", command).context("on Debian: apt-get install squid")?;
         let listening = eventually("squid to listen", async || {
             if process.has_ended()? {
