@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod figures;
 pub mod fleet;
 pub mod in_process;
+pub mod interceptor;
 pub mod kill;
 pub mod machine;
 pub mod medium;

@@ -9,6 +9,7 @@ use wakemq_protocol::{AgentId, Kind, Reach, SlotChoice, Submission};
 use wakemq_publisher::{Verdict, Wanted};
 use wakemq_tests::agents::{Home, connected, status};
 use wakemq_tests::in_process::{InProcessBroker, Injected};
+use wakemq_tests::interceptor::Interceptor;
 use wakemq_tests::middlebox::{Lets, Middlebox};
 use wakemq_tests::wait::{LIMIT, eventually, within};
 
@@ -163,5 +164,57 @@ async fn when_a_better_way_comes_back_the_agent_moves_and_loses_no_command() -> 
     within("the move to the better way", status.wait_for(is_better)).await??;
     wake(&broker, &mut agent).await?;
     assert_eq!(taken_over(&broker)?, 0.0, "the agent evicted itself");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interceptor_that_knows_no_websockets_is_passed_by_long_poll() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let interceptor = Interceptor::start(broker.address()?, &broker.ca_path()).await?;
+    let endpoint = interceptor.address().to_string();
+    let [(id, secret)] = &broker.import(&["pc-1"]).await?[..] else { anyhow::bail!("not one agent") };
+    let home = Home::of(id, secret, vec![endpoint.clone()], interceptor.ca().to_owned())?;
+    let mut agent = home.connected().await?;
+    connected_by(&agent, Transport::Poll, &endpoint).await?;
+    for _ in 0..3 {
+        wake(&broker, &mut agent).await?;
+    }
+    let told = reach(&broker).await?;
+    assert_eq!(told.transport, Transport::Poll);
+    let better: Vec<_> =
+        told.better.iter().map(|way| way.way.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(better, ["mqtt", "websocket"], "{:?}", told.better);
+    assert!(told.better[1].problem.contains("403"), "{:?}", told.better);
+    let view = broker.management()?.agent(&agent_id()).await?;
+    assert_eq!((view.connected, view.transport), (true, Some(Transport::Poll)));
+    agent.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_heartbeat_grows_beside_the_connection_and_is_told_when_it_is_settled() -> Result<()> {
+    let broker = InProcessBroker::start(Injected::default()).await?;
+    let endpoint = broker.address()?.to_string();
+    let home = home(&broker, &[endpoint.clone()]).await?;
+    let mut agent =
+        home.connect_with(|options| options.keep_alive_secs(2).heartbeat_max_secs(4).heartbeat_step_secs(2))?;
+    connected(&agent).await?;
+    let began = tokio::time::Instant::now();
+    let mut management = broker.management()?;
+    eventually("the heartbeat to be settled", async || {
+        let reach = management.agent(&agent_id()).await?.facts.and_then(|facts| facts.reach);
+        Ok(reach.filter(|reach| reach.settled && reach.heartbeat == 4).map(drop))
+    })
+    .await?;
+    println!("settled after {:?}", began.elapsed());
+    // It connects anew once, to be as quiet as it may be.
+    eventually("the agent to connect with the longer heartbeat", async || {
+        let ended = broker.scrape()?.of("wakemq_disconnections_total{reason=\"left\"}")?;
+        Ok((ended == 1.0).then_some(()))
+    })
+    .await?;
+    connected_by(&agent, Transport::Mqtt, &endpoint).await?;
+    wake(&broker, &mut agent).await?;
+    assert_eq!(taken_over(&broker)?, 0.0);
     Ok(())
 }
