@@ -2,6 +2,7 @@
 
 mod inputs;
 mod place;
+mod seeking;
 mod withheld;
 
 use std::time::Duration;
@@ -10,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use wakemq_link::AnySession;
-use wakemq_link::ladder::{Lost, Refusal};
-use wakemq_link::mqtt::{ConnectError, Event, ReasonCode, SessionError};
-use wakemq_link::seeker::{Arrival, Seeker, SeekerEvent, Setback};
+use wakemq_link::ladder::Lost;
+use wakemq_link::mqtt::{Event, ReasonCode, SessionError};
+use wakemq_link::seeker::{Arrival, Seeker, SeekerEvent};
 use wakemq_protocol::{AgentId, Command, Topic};
 
 use crate::facts::Source;
@@ -24,6 +25,7 @@ use crate::{Connection, Problem, StateDir, Status};
 use inputs::Input;
 pub(crate) use inputs::Inputs;
 use place::Place;
+use seeking::Next;
 use withheld::Withheld;
 
 /// Time limit of the answer to SUBSCRIBE.
@@ -65,12 +67,6 @@ enum End {
     Refused(Problem),
 }
 
-/// What there is to do without a session.
-enum Next {
-    Shutdown,
-    Serve(Box<Arrival>),
-}
-
 impl Driver {
     pub(crate) async fn run(
         mut self,
@@ -101,42 +97,6 @@ impl Driver {
         tracing::debug!(agent = %self.id, "agent ended");
     }
 
-    /// Tells the seeker how a session ended; returns why, if that is to be told.
-    fn after(&mut self, end: End) -> Option<Problem> {
-        match end {
-            End::Shutdown | End::GivenUp => None,
-            End::Moved => {
-                self.seeker.moved();
-                None
-            }
-            End::Outgrown => {
-                self.seeker.handle_lost(Lost::Ended { return_secs: 0 });
-                None
-            }
-            End::Lost(problem, lost) => {
-                self.seeker.handle_lost(lost);
-                Some(problem)
-            }
-            End::Silent(problem, return_secs) => {
-                self.seeker.handle_silence(return_secs);
-                Some(problem)
-            }
-            End::Refused(problem) => {
-                self.seeker.handle_refused(Refusal::ForGood);
-                Some(problem)
-            }
-        }
-    }
-
-    /// Tells the seeker if the machine has resumed.
-    fn look_for_resume(&mut self) {
-        let resumes = self.facts.resumes();
-        if std::mem::replace(&mut self.resumes, resumes) != resumes {
-            tracing::info!("the machine has resumed: connecting anew");
-            self.seeker.handle_resumed();
-        }
-    }
-
     fn set(&self, connection: Connection) {
         self.status.send_modify(|status| status.connection = connection);
     }
@@ -148,98 +108,6 @@ impl Driver {
             status.journal_error = error;
             changed
         });
-    }
-
-    /// Journals results until there is a session. `problem` is why the last one ended.
-    async fn seek(&mut self, inbox: &mut Inbox, place: &mut Place, mut problem: Option<Problem>) -> Next {
-        loop {
-            let retry_at = [inbox.retry_at(), place.due()].into_iter().flatten().min();
-            let input = tokio::select! {
-                biased;
-                input = self.inputs.next(retry_at) => input,
-                event = self.seeker.next() => {
-                    match event {
-                        SeekerEvent::Connected(arrival) => return Next::Serve(arrival),
-                        SeekerEvent::Seeking => self.set(Connection::Connecting),
-                        SeekerEvent::Waiting { setback, retry_in } => {
-                            self.wait(setback, problem.take(), retry_in);
-                        }
-                        // The session ended by itself just then.
-                        SeekerEvent::Move => self.seeker.moved(),
-                        SeekerEvent::Learned => self.remember().await,
-                        SeekerEvent::Check
-                        | SeekerEvent::GiveUp
-                        | SeekerEvent::Interval(_)
-                        | SeekerEvent::Settled => {}
-                    }
-                    continue;
-                }
-            };
-            match input {
-                Input::Shutdown => return Next::Shutdown,
-                Input::Noticed(Noticed::ClockSet) => self.look_for_resume(),
-                Input::Noticed(Noticed::NetworkChanged) => self.network_changed(place),
-                // Without a connection there is nobody to tell.
-                Input::Progress(_) => {}
-                Input::Result(receipt) => {
-                    inbox.ended(receipt);
-                    self.flush(inbox).await;
-                }
-                Input::Relayed(receipt) => {
-                    inbox.relayed(receipt);
-                    self.flush(inbox).await;
-                }
-                Input::Retry => {
-                    self.look_around(place);
-                    if inbox.retry_at().is_some_and(|at| at <= Instant::now()) {
-                        self.flush(inbox).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Tells that nothing is tried for a while, and why.
-    fn wait(&self, setback: Option<Setback>, ended: Option<Problem>, retry_in: Duration) {
-        let problem = match setback {
-            None => ended.unwrap_or_else(|| Problem::Lost("the network has changed".to_owned())),
-            Some(Setback::NoWay(no_way)) if no_way.certificate => Problem::Certificate(no_way.to_string()),
-            Some(Setback::NoWay(no_way)) => Problem::Unreachable(no_way.to_string()),
-            Some(Setback::Refused(error)) if error.is_not_allowed() => Problem::NotAllowed(error.to_string()),
-            Some(Setback::Refused(error @ ConnectError::Refused { .. })) => {
-                Problem::Refused(error.to_string())
-            }
-            Some(Setback::Refused(error @ (ConnectError::TimedOut(_) | ConnectError::Session(_)))) => {
-                Problem::Unreachable(error.to_string())
-            }
-        };
-        tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
-        self.set(Connection::Waiting { problem, retry_in });
-    }
-
-    /// Something around has changed.
-    fn network_changed(&mut self, place: &mut Place) {
-        if place.changed() {
-            self.seeker.handle_network(place.key());
-        }
-    }
-
-    /// Looks at the network again if it is time to.
-    fn look_around(&mut self, place: &mut Place) {
-        if place.look_if_due() {
-            self.seeker.handle_network(place.key());
-        }
-    }
-
-    /// Writes down what was learned. If that fails, it is learned again one day.
-    async fn remember(&mut self) {
-        let (state, memory) = (self.state.clone(), self.seeker.memory().clone());
-        let written = tokio::task::spawn_blocking(move || state.save_memory(&memory)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "what was learned of the network is not kept"),
-            Err(error) => tracing::error!(%error, "what was learned of the network is not kept"),
-        }
     }
 
     /// Writes the journal, and starts the relay jobs that are in it now.

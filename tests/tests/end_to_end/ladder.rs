@@ -195,7 +195,7 @@ async fn an_interceptor_that_knows_no_websockets_is_passed_by_long_poll() -> Res
 async fn a_heartbeat_grows_beside_the_connection_and_is_told_when_it_is_settled() -> Result<()> {
     let broker = InProcessBroker::start(Injected::default()).await?;
     let endpoint = broker.address()?.to_string();
-    let home = home(&broker, &[endpoint.clone()]).await?;
+    let home = home(&broker, std::slice::from_ref(&endpoint)).await?;
     let mut agent =
         home.connect_with(|options| options.keep_alive_secs(2).heartbeat_max_secs(4).heartbeat_step_secs(2))?;
     connected(&agent).await?;
