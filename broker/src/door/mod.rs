@@ -209,7 +209,7 @@ impl Door {
     ) -> Option<Box<agent::Connection<S>>> {
         let mut session = Box::pin(self.let_in(io, address, serves)).await;
         if let Ok(Session::Http(stream, address, version)) = session {
-            let upgraded = Box::pin(self.serve_http(*stream, address, serves, version)).await?;
+            let upgraded = self.serve_http(stream, address, serves, version).await?;
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
         match session {
@@ -228,18 +228,21 @@ impl Door {
     }
 
     /// Serves HTTP, until the connection ends or is upgraded.
+    ///
+    /// A poll may wait in it for an hour. So the stream stays in its box, or each caller would keep room for it; and
+    /// what serves each version is in one of its own size.
     async fn serve_http<S: Io>(
         self: &Arc<Self>,
-        stream: TlsStream<S>,
+        stream: Box<TlsStream<S>>,
         address: SocketAddr,
         serves: Serves,
         version: HttpVersion,
-    ) -> Option<(TlsStream<S>, Bytes)> {
+    ) -> Option<(Box<TlsStream<S>>, Bytes)> {
         let door = counted::HttpDoor::new(self.clone());
         match version {
-            HttpVersion::Http1 => door.http.serve_as(stream, address, serves).await,
+            HttpVersion::Http1 => Box::pin(door.http.serve_as(stream, address, serves)).await,
             HttpVersion::Http2 => {
-                door.http.serve_http2(stream, address, serves).await;
+                Box::pin(door.http.serve_http2(stream, address, serves)).await;
                 None
             }
         }
@@ -248,12 +251,12 @@ impl Door {
     /// Takes a connection from its upgrade to the moment when it is known who it is.
     async fn let_upgraded_in<S: Io>(
         self: &Arc<Self>,
-        (stream, behind): (TlsStream<S>, Bytes),
+        (stream, behind): (Box<TlsStream<S>>, Bytes),
         address: SocketAddr,
     ) -> Result<Session<S>, Refused> {
         let door = counted::HandshakingDoor::new(self.clone());
         let deadline = Instant::now() + self.limits.connect;
-        match Wire::upgraded(stream, &behind, Peer::unknown(ProtocolLevel::V5)) {
+        match Wire::upgraded(*stream, &behind, Peer::unknown(ProtocolLevel::V5)) {
             Ok(wire) => login::login(&door, Box::new(wire), address, deadline).await,
             Err(end) => {
                 tracing::debug!(%address, %end, "no WebSocket");
