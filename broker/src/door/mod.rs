@@ -212,11 +212,12 @@ impl Door {
             let upgraded = self.serve_http(stream, address, serves, version).await?;
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
+        // In boxes, that none makes room in this future for all the others: a parked poll is in it too.
         match session {
             Ok(Session::Agent(connection)) => return Some(connection),
-            Ok(Session::Operator(connection)) => connection.run().await,
+            Ok(Session::Operator(connection)) => Box::pin(connection.run()).await,
             Ok(Session::TurnedAway(io, Some(place))) => {
-                gate::linger(io, place, self.draining.subscribe()).await;
+                Box::pin(gate::linger(io, place, self.draining.subscribe())).await;
             }
             // There is no place to wait in; and nothing is upgraded to HTTP.
             Ok(Session::TurnedAway(_, None) | Session::Http(..)) => {}

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use super::later::Later;
 use super::{Http, Peer};
 use crate::door::Serves;
 use crate::metrics::{Metrics, StatusClass};
@@ -68,10 +69,9 @@ impl Http {
         let upgraded = AtomicBool::new(false);
         let router = self.router_of(serves);
         let service = service_fn(|request| {
-            let upgraded = &upgraded;
-            let answered = answer(router.clone(), &self.metrics, peer, request);
+            let (upgraded, answered) = (&upgraded, answer(router, &self.metrics, peer, request));
             async move {
-                let response = answered.await?;
+                let response = answered.await;
                 upgraded.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
                 Ok::<_, Infallible>(response)
             }
@@ -114,11 +114,11 @@ impl Http {
         let (router, metrics) = (self.router_of(serves).clone(), self.metrics.clone());
         let service = service_fn(move |request| {
             let under_way = UnderWay::new(under_way.clone());
-            let (router, metrics) = (router.clone(), metrics.clone());
+            let answered = answer(&router, &metrics, peer, request);
             async move {
-                let response = answer(router, &metrics, peer, request).await;
+                let response = answered.await;
                 drop(under_way);
-                response
+                Ok::<_, Infallible>(response)
             }
         });
         let mut builder = http2::Builder::new(Streams::default());
@@ -163,20 +163,28 @@ impl Http {
     }
 }
 
-/// Answers one request, and counts it.
-async fn answer(
-    router: Router,
-    metrics: &Metrics,
+/// Answers one request, and counts it. What it takes to find the handler and to read the request is gone when the
+/// answer is one that comes later: a parked poll holds little more than itself.
+fn answer(
+    router: &Router,
+    metrics: &Arc<Metrics>,
     peer: SocketAddr,
     mut request: hyper::Request<Incoming>,
-) -> Result<Response, Infallible> {
+) -> impl Future<Output = Response> + use<> {
     request.extensions_mut().insert(Peer(peer));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = router.oneshot(request.map(Body::new)).await?;
-    metrics.http_requests.of(StatusClass::of(response.status())).inc();
-    let status = response.status().as_u16();
-    tracing::debug!(%peer, %method, path, status, "request");
-    Ok(response)
+    let asked = Box::new((request.method().clone(), request.uri().path().to_owned()));
+    let answered = Box::pin(router.clone().oneshot(request.map(Body::new)));
+    let metrics = metrics.clone();
+    async move {
+        let response = match answered.await {
+            Ok(response) => Later::wait(response).await,
+            Err(never) => match never {},
+        };
+        metrics.http_requests.of(StatusClass::of(response.status())).inc();
+        let (status, (method, path)) = (response.status().as_u16(), *asked);
+        tracing::debug!(%peer, %method, path, status, "request");
+        response
+    }
 }
 
 /// Waits until the broker drains; a sender that is gone took the broker with it.

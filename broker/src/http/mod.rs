@@ -7,6 +7,7 @@ mod connection;
 mod extract;
 mod handlers;
 mod import;
+mod later;
 mod metrics;
 mod problem;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{delete, get, patch, post};
 use handlers::{agents, audit, commands, groups, operators, polls, power, system, tokens};
+use later::Later;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
@@ -77,7 +79,7 @@ impl Http {
     /// Answers one request that did not come over a connection.
     pub async fn answer(&self, request: Request) -> Response {
         match self.router.clone().oneshot(request).await {
-            Ok(response) => response,
+            Ok(response) => Later::wait(response).await,
             Err(never) => match never {},
         }
     }

@@ -1,10 +1,11 @@
-//! What the broker costs, counted and not timed: bytes of the heap for each parked agent and each outstanding one, and
+//! What the broker costs, counted and not timed: bytes of the heap for each parked agent, each parked poll and each outstanding agent, and
 //! allocations for one wake-up. The broker runs in this process, and its connections over streams in memory.
 //!
 //! A bound stands a little above what was found. Where a change makes something dearer on purpose, its bound is raised
 //! in the same commit; where it makes it much cheaper, the bound follows.
 
 mod memory;
+mod poll;
 mod wake;
 
 use std::alloc::System;

@@ -3,19 +3,29 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use wakemq_protocol::http::{PollAnswer, PollRequest};
 use wakemq_protocol::{Facts, FactsError, Receipt, ReceiptError, Report, ReportError};
 
 use crate::http::Shared;
 use crate::http::extract::{AskingAgent, Document, Json};
+use crate::http::later::Later;
 use crate::http::problem::{Kind, Refusal};
 
 pub(in crate::http) async fn poll(
     State(shared): State<Shared>,
     AskingAgent(who): AskingAgent,
     Json(request): Json<PollRequest>,
-) -> Result<(StatusCode, Answer<PollAnswer>), Refusal> {
-    let answer = shared.polls.poll(who, request).await?;
+) -> Later {
+    Later::new(async move {
+        match shared.polls.poll(who, request).await {
+            Ok(answer) => answered(answer),
+            Err(error) => Refusal::from(error).into_response(),
+        }
+    })
+}
+
+fn answered(answer: PollAnswer) -> Response {
     let status = match &answer {
         PollAnswer::Commands { .. }
         | PollAnswer::Idle
@@ -23,7 +33,7 @@ pub(in crate::http) async fn poll(
         | PollAnswer::Retry { .. } => StatusCode::OK,
         PollAnswer::HeartbeatOutOfRange { .. } => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    Ok((status, Answer(answer)))
+    (status, Answer(answer)).into_response()
 }
 
 pub(in crate::http) async fn receipt(

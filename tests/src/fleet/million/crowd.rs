@@ -1,22 +1,24 @@
 //! A broker whose agents come when they are asked to, and are kept if they are wanted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use tokio::io::AsyncWriteExt as _;
 use wakemq_broker::clock::Clock;
 use wakemq_broker::engine::create_operator;
-use wakemq_broker::init::{ADMIN, OPERATOR};
+use wakemq_broker::init::{ADMIN, CA, OPERATOR};
 use wakemq_broker::metrics::Metrics;
 use wakemq_broker::server::Broker;
 use wakemq_broker::store;
-use wakemq_protocol::{AgentId, GroupPath, Role, Topic};
+use wakemq_protocol::{AgentId, GroupPath, Role, Secret, Topic};
 use wakemq_publisher::load_profile;
 
 use super::stream::{self, stream};
 use super::{CACHE_BYTES, Plan, address, agent, connect, dialer, enrol, initialise, start, start_on};
 use crate::figures::client::{Dialer, Lean, agent_login};
-use crate::raw::{Login, Version};
+use crate::raw::{Login, Version, handshake};
+use crate::wait::eventually;
 
 /// The group of all agents.
 pub const GROUP: &str = "test";
@@ -35,6 +37,7 @@ pub struct Crowd {
     broker: Broker,
     dialer: Dialer,
     operator: Login,
+    ca: PathBuf,
     connected: usize,
 }
 
@@ -59,7 +62,7 @@ impl Crowd {
         let plan = Plan { cache_bytes: CACHE_BYTES, group: |_| Ok(GROUP.parse()?) };
         enrol(&*store, &clock, enrolled, plan).await?;
         let operator = Login::new(Version::V5, &format!("op:{ADMIN}"), operator.expose());
-        Ok(Self { broker, dialer: dialer(dir)?, operator, connected: 0 })
+        Ok(Self { broker, dialer: dialer(dir)?, operator, ca: dir.join(CA), connected: 0 })
     }
 
     /// Returns the broker.
@@ -94,10 +97,40 @@ impl Crowd {
         Ok(())
     }
 
+    /// Lets agents poll over HTTP/1.1 until that many do; their clients vanish as soon as their polls wait.
+    pub async fn poll(&mut self, size: usize) -> Result<()> {
+        for number in self.connected..size {
+            let (_, secret) = agent(number)?;
+            let (socket, client) = stream();
+            tokio::spawn(self.broker.door().clone().serve(socket, address()));
+            let mut tls = handshake(client, &self.ca, "http/1.1").await?;
+            tls.write_all(poll_request(&secret).as_bytes()).await?;
+            tls.flush().await?;
+            let registry = self.broker.engine().registry();
+            eventually("the poll to wait", async || {
+                Ok((registry.subscribed_in(&GROUP.parse()?) > number as u64).then_some(()))
+            })
+            .await?;
+        }
+        self.connected = size;
+        Ok(())
+    }
+
     /// Opens a connection, and does its handshake.
     async fn dial(&self) -> Result<Lean<stream::Client>> {
         let (socket, client) = stream();
         tokio::spawn(self.broker.door().clone().serve(socket, address()));
         self.dialer.over(client).await
     }
+}
+
+/// Writes a poll as an agent's HTTP client does.
+pub fn poll_request(secret: &Secret) -> String {
+    let body = "{\"heartbeat\":3540,\"instance\":\"0197c1b2-0000-7000-8000-000000000001\"}";
+    format!(
+        "POST /v1/poll HTTP/1.1\r\nhost: localhost:443\r\nuser-agent: wakemq/0\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+        secret.expose(),
+        body.len()
+    )
 }
