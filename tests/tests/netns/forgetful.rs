@@ -20,12 +20,15 @@ async fn forgetting(secs: u32) -> Result<Scene> {
 #[tokio::test]
 async fn a_wake_that_the_network_swallows_is_delivered_all_the_same() -> Result<()> {
     let scene = forgetting(3).await?;
-    let quiet = ["--keep-alive", "5", "--heartbeat-step", "0"];
+    // Neither pings nor the end of a keep-alive would tell the broker before 30 s.
+    let quiet = ["--keep-alive", "20", "--heartbeat-step", "0"];
     let _running = scene.hosts[0].connected(Booted::LongAgo, &quiet).await?;
     scene.wake(0, "a flow that the router knows").await?;
     let forgotten = async || Ok((!scene.network.remembers_flow_to(8883)?).then_some(()));
     eventually("the router to forget", forgotten).await?;
-    scene.wake(0, "a flow that the router has forgotten").await
+    scene.wake(0, "a flow that the router has forgotten").await?;
+    // The broker has given up the connection before the agent did.
+    scene.broker.process().wait_log("it was sent a command, and nothing came for 20 s").await.map(drop)
 }
 
 #[tokio::test]
