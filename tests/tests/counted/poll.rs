@@ -54,8 +54,9 @@ async fn bare(dir: &Path) -> Result<f64> {
                         pending::<Result<Response<Empty<Bytes>>, Infallible>>().await
                     }
                 });
-                let connection =
-                    http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(tls), service);
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(tls), service);
                 connection.await.unwrap_or_default();
             });
             let mut tls = handshake(client, &dir.join(CA), "http/1.1").await?;
@@ -86,7 +87,10 @@ fn a_parked_poll_costs_little_more_than_a_bare_request_that_waits() -> Result<()
         let (dir, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let bare = bare(dir.path()).await?;
         let ours = ours(other.path()).await?;
-        println!("a parked poll: {ours:.0} bytes; a bare request that waits: {bare:.0}; {:.2} of it", ours / bare);
+        println!(
+            "a parked poll: {ours:.0} bytes; a bare request that waits: {bare:.0}; {:.2} of it",
+            ours / bare
+        );
         assert!(ours <= OF_BARE_MAX * bare, "{ours:.0} bytes for a parked poll, a bare request {bare:.0}");
         Ok(())
     })

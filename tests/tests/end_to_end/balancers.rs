@@ -3,11 +3,12 @@
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use anyhow::Result;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use wakemq_broker::door::Limits;
 use wakemq_tests::in_process::{InProcessBroker, Injected};
-use wakemq_tests::raw::{Client, Login, Version};
+use wakemq_tests::raw::{Client, Login, Packet, Version};
 use wakemq_tests::wait::within;
 
 /// Where the balancer is; everybody else here is at 127.0.0.1.
@@ -72,5 +73,38 @@ async fn a_balancer_that_does_not_tell_and_a_stranger_who_does_are_refused() -> 
         within("the end", tcp.read_to_end(&mut rest)).await?.ok();
         assert_eq!(rest, b"");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flood_is_its_sources_and_not_its_balancers_and_operators_are_told() -> Result<()> {
+    // Of the places a tenth, which are two, is for connections of one source that have not said who they are.
+    let limits = Limits {
+        balancers: vec![format!("{BALANCER}/32").parse()?],
+        max_connections: 20,
+        source_share_percent: 10,
+        ..Injected::default().limits
+    };
+    let broker = InProcessBroker::start(Injected { limits, ..Injected::default() }).await?;
+    let made = broker.import(&["pc-1"]).await?;
+    let mut operator = broker.dial().await?;
+    operator.enter(&Login::new(Version::V5, "op:admin", broker.profile()?.secret.expose())).await?;
+    operator.subscribe("wake/v1/events/security/#", 0).await?;
+    let mut flood = Vec::new();
+    for host in 1..=3 {
+        let mut tcp = connect(&broker).await?;
+        tcp.write_all(&version_2(&format!("[2001:db8::{host}]:4712"))?).await?;
+        flood.push(tcp);
+    }
+    let event: Value = match within("an event", operator.next()).await?? {
+        Some(Packet::Publish { payload, .. }) => serde_json::from_slice(&payload)?,
+        other => anyhow::bail!("no event: {other:?}"),
+    };
+    assert_eq!(event["what"], "connection_flood");
+    assert_eq!(event["addresses"], serde_json::json!(["2001:db8::/64"]));
+    let mut tcp = connect(&broker).await?;
+    tcp.write_all(&version_2("[2001:db8:0:1::1]:4713")?).await?;
+    let mut agent = Client::over(tcp, &broker.ca_path()).await?;
+    agent.enter(&Login::new(Version::V5, "pc-1", made[0].1.expose())).await?;
     Ok(())
 }
