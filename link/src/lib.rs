@@ -1,6 +1,6 @@
 //! How a WakeMQ client reaches a broker.
 //!
-//! A [`Ladder`] of endpoints is dialled by a [`Dialer`], through an HTTP proxy ([`ProxyUrl`]) or directly; it
+//! A [`Ladder`] of endpoints is dialled by a [`Dialer`], through a proxy ([`ProxySettings`]) or directly; it
 //! trusts what its [`Trust`] names. Over the connection runs an MQTT 5 [`mqtt::Session`] or an
 //! [`http::HttpClient`], and a [`Backoff`] says when to come back. Agents and publishers share all of it. Nothing
 //! here spawns a task.

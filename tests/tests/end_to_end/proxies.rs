@@ -1,11 +1,13 @@
-//! Agents behind an HTTP proxy.
+//! Agents behind an HTTP proxy, and past one that opens TLS.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use wakemq_agent::{Agent, AgentOptions, Connection, StateDir};
 use wakemq_tests::agents::{Home, status};
 use wakemq_tests::broker::BrokerProcess;
+use wakemq_tests::interceptor::Interceptor;
 use wakemq_tests::operator::Wakemq;
 use wakemq_tests::proxy::ConnectProxy;
+use wakemq_tests::wait::eventually;
 
 #[tokio::test]
 async fn an_agent_enrols_and_is_woken_through_its_proxy_and_directly_when_that_dies() -> Result<()> {
@@ -71,4 +73,30 @@ async fn the_librarys_owner_sets_a_proxy_and_sees_which_way_the_connection_goes(
         |now| matches!(now, Connection::Connected { proxy: None, address, .. } if *address == broker.address()),
     )
     .await
+}
+
+#[tokio::test]
+async fn who_opens_tls_is_passed_by_an_extra_ca_alone_and_the_operator_sees_who_it_is() -> Result<()> {
+    let broker = BrokerProcess::start().await?;
+    let interceptor = Interceptor::start(broker.address(), &broker.ca_path()).await?;
+    let (id, secret) = broker.import(&["pc-1"]).await?.remove(0);
+    let ca = std::fs::read_to_string(broker.ca_path())?;
+    let home = Home::of(&id, &secret, vec![interceptor.address().to_string()], ca)?;
+    let mut agent = home.run(None)?;
+    agent.wait_line("invalid peer certificate").await?;
+    agent.process().kill().await?;
+
+    let file = home.path("corp.pem");
+    std::fs::write(&file, interceptor.ca())?;
+    let agent = home.run_with(&["--extra-ca", file.to_str().context("a path of a test is UTF-8")?])?;
+    let warned = agent.wait_line("somebody between opens TLS").await?;
+    let mut management = broker.management()?;
+    let issuer = eventually("the interceptor to be told", async || {
+        let reach = management.agent(&id).await?.facts.and_then(|facts| facts.reach);
+        Ok(reach.and_then(|reach| reach.intercepted_by))
+    })
+    .await?;
+    assert!(warned.contains("WARN") && warned.contains(&issuer), "{issuer:?} is not in {warned:?}");
+    Wakemq::admin(&broker).call(&["wake", "pc-1", "--wait", "done"]).await?.expect_code(0)?;
+    Ok(())
 }
