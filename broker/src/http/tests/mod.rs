@@ -18,6 +18,7 @@ use wakemq_protocol::{AgentId, CommandId, Secret, SecretHash, Timestamp};
 
 mod connections;
 mod golden;
+mod http2;
 mod management;
 mod polls;
 mod power;

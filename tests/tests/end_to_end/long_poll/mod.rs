@@ -226,3 +226,23 @@ async fn a_heartbeat_out_of_bounds_is_told_the_nearest_one() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_write_refuses_an_acknowledgement_and_takes_it_later() -> Result<()> {
+    let injected = Injected::default();
+    let full = injected.full.clone();
+    let broker = InProcessBroker::start(injected).await?;
+    let [(_, secret)] = &broker.import(&["pc-1"]).await?[..] else { anyhow::bail!("not one agent") };
+    let publisher = broker.publisher().await?;
+    let mut woken = publisher.submit(&agent(), Submission::new(Kind::Wake)).await?;
+    let mut client = Client::dial(&broker, Version::Http1, secret).await?;
+    client.commands(&[]).await?;
+    full.set(true);
+    let (status, problem) = client.post("/v1/poll", &poll(&[&id_of(&woken)])).await?;
+    assert_eq!((status, &problem["type"]), (503, &json!("urn:wakemq:problem:unavailable")));
+    full.set(false);
+    let polling = client.polling(poll(&[&id_of(&woken)]));
+    assert_eq!(woken.wait(Wanted::Acknowledged, LIMIT).await?, Verdict::Reached);
+    assert!(!polling.is_answered(), "it is not given again");
+    Ok(())
+}
