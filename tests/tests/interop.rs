@@ -2,7 +2,7 @@
 //! balancers; and a store on a file system that is full.
 //!
 //! `cargo test -p wakemq-tests --features interop --test interop` needs the Debian packages `curl`, `haproxy`,
-//! `libnginx-mod-stream`, `mosquitto-clients`, `nginx`, `nodejs`, `openssl`, `squid` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
+//! `libnginx-mod-stream`, `microsocks`, `mosquitto-clients`, `nginx`, `nodejs`, `openssl`, `squid` and `tinyproxy`, `paho-mqtt` of PyPI for `python3` (or
 //! for what WAKEMQ_TEST_PYTHON names), `mqtt` of npm (in what WAKEMQ_TEST_NODE_MODULES names, if that is not where
 //! `node` finds it), and the rights to listen on port 443 and to mount a tmpfs.
 #![cfg(feature = "interop")]
@@ -11,6 +11,8 @@
 mod balancers;
 #[path = "interop/curl.rs"]
 mod curl;
+#[path = "interop/microsocks.rs"]
+mod microsocks;
 #[path = "interop/mqttjs.rs"]
 mod mqttjs;
 #[path = "interop/squid.rs"]
