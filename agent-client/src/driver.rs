@@ -235,7 +235,10 @@ impl Driver {
                         SeekerEvent::Settled => outbox.facts(),
                         SeekerEvent::Learned => self.remember().await,
                         // While there is a session, no other is looked for.
-                        SeekerEvent::Seeking | SeekerEvent::Waiting { .. } | SeekerEvent::Connected(_) => {}
+                        SeekerEvent::Seeking
+                        | SeekerEvent::Waiting { .. }
+                        | SeekerEvent::Captive(_)
+                        | SeekerEvent::Connected(_) => {}
                     }
                     continue;
                 }

@@ -53,6 +53,9 @@ pub enum Problem {
     /// An endpoint was reached, but its certificate is not to be trusted.
     #[error("{0}")]
     Certificate(String),
+    /// Somebody else answers in the broker's place: a captive portal that wants a login, or a proxy that forbids it.
+    #[error("a captive portal, or the like, answers instead of the broker: {0}")]
+    Captive(String),
     /// The broker does not know the agent, its secret is wrong, or it was revoked.
     #[error("{0}")]
     NotAllowed(String),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wakemq_link::Captive;
 use wakemq_link::ladder::{Lost, Refusal};
 use wakemq_link::mqtt::ConnectError;
 use wakemq_link::seeker::{Arrival, SeekerEvent, Setback};
@@ -79,6 +80,7 @@ impl Driver {
                         // The session ended by itself just then.
                         SeekerEvent::Move => self.seeker.moved(),
                         SeekerEvent::Learned => self.remember().await,
+                        SeekerEvent::Captive(captive) => self.tell_captive(&captive),
                         SeekerEvent::Check
                         | SeekerEvent::GiveUp
                         | SeekerEvent::Interval(_)
@@ -114,9 +116,14 @@ impl Driver {
     /// Tells that nothing is tried for a while, and why.
     fn wait(&self, setback: Option<Setback>, ended: Option<Problem>, retry_in: Duration) {
         let problem = match setback {
-            None => ended.unwrap_or_else(|| Problem::Lost("the network has changed".to_owned())),
-            Some(Setback::NoWay(no_way)) if no_way.certificate => Problem::Certificate(no_way.to_string()),
-            Some(Setback::NoWay(no_way)) => Problem::Unreachable(no_way.to_string()),
+            None => ended.unwrap_or_else(|| {
+                Problem::Lost("the machine has resumed, or is in another network".to_owned())
+            }),
+            Some(Setback::NoWay(no_way)) => match &no_way.captive {
+                Some(captive) if !no_way.certificate => Problem::Captive(captive.to_string()),
+                Some(_) | None if no_way.certificate => Problem::Certificate(no_way.to_string()),
+                Some(_) | None => Problem::Unreachable(no_way.to_string()),
+            },
             Some(Setback::Refused(error)) if error.is_not_allowed() => Problem::NotAllowed(error.to_string()),
             Some(Setback::Refused(error @ ConnectError::Refused { .. })) => {
                 Problem::Refused(error.to_string())
@@ -127,6 +134,22 @@ impl Driver {
         };
         tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
         self.set(Connection::Waiting { problem, retry_in });
+    }
+
+    /// Tells who answers in the broker's place. One whose certificate is not the broker's may also be a broker that an
+    /// agent was not told the right certificate authority of, and is told as that.
+    fn tell_captive(&self, captive: &Captive) {
+        tracing::warn!(why = %captive, "somebody else answers instead of the broker: a captive portal, or a proxy");
+        self.status.send_if_modified(|status| match &mut status.connection {
+            Connection::Waiting { problem: problem @ Problem::Unreachable(_), .. } => {
+                *problem = Problem::Captive(captive.to_string());
+                true
+            }
+            Connection::Waiting { .. }
+            | Connection::Connecting
+            | Connection::Connected { .. }
+            | Connection::Closed => false,
+        });
     }
 
     /// Something around has changed.

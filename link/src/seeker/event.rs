@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ladder::Way;
 use crate::mqtt::{ConnectError, Connected};
-use crate::{AnySession, ProxyUrl, TlsInfo};
+use crate::{AnySession, Captive, ProxyUrl, TlsInfo};
 
 /// What happened, or what the owner of the session has to do.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub enum SeekerEvent {
         /// The wait.
         retry_in: Duration,
     },
+    /// No way led to the broker, and somebody else answers in its place: a captive portal, say.
+    Captive(Captive),
     /// Find out whether the session lives, and then say so by [`handle_alive`](super::Seeker::handle_alive).
     Check,
     /// The session is dead: drop it without a word.
@@ -69,6 +71,9 @@ pub struct NoWay {
     pub ways: Vec<(Way, String)>,
     /// Whether the broker seemed to be there, but its certificate was not accepted.
     pub certificate: bool,
+    /// Who answers in the broker's place, if that is known: somebody does, for whom there was time to ask. See also
+    /// [`SeekerEvent::Captive`].
+    pub captive: Option<Captive>,
 }
 
 impl fmt::Display for NoWay {

@@ -14,6 +14,7 @@
 
 mod alarm;
 mod attempts;
+mod climbing;
 mod event;
 mod learning;
 mod problems;
@@ -21,16 +22,16 @@ mod problems;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use wakemq_protocol::Reach;
 
-use crate::ladder::{Climber, ClimberAction, Failure, Lost, Moment, Refusal, WayId, Ways};
-use crate::mqtt::{ConnectError, ConnectOptions, Connected};
-use crate::{AnySession, Backoff, Heartbeat, HeartbeatSettings, Ladder, Memory, NetworkKey, WayDialer};
+use crate::ladder::{Climber, Lost, Refusal, WayId, Ways};
+use crate::mqtt::ConnectOptions;
+use crate::{Backoff, Captive, HeartbeatSettings, Ladder, Memory, NetworkKey, Portal, WayDialer};
 
 use alarm::Alarm;
-use attempts::{Asked, Attempt, Attempts, Facts, Outcome, Stage};
+use attempts::{Attempts, Facts, Work};
+use climbing::Cause;
 use learning::{Finding, Learning};
 use problems::Problems;
 
@@ -65,17 +66,10 @@ pub struct Seeker {
     moving: Option<WayId>,
     main: Option<Main>,
     problems: Problems,
+    /// The question who answers in the broker's place, and the last answer.
+    asking: Option<Work<Portal>>,
+    captive: Option<Captive>,
     events: VecDeque<SeekerEvent>,
-}
-
-/// By what the climber is told something.
-enum Cause {
-    /// The owner, who knows why.
-    Owner,
-    /// An attempt, or a timer.
-    Attempt,
-    /// The broker refused a session.
-    Refused(ConnectError),
 }
 
 /// The session that the owner serves.
@@ -105,6 +99,8 @@ impl Seeker {
             moving: None,
             main: None,
             problems: Problems::default(),
+            asking: None,
+            captive: None,
             events: VecDeque::new(),
         }
     }
@@ -145,6 +141,7 @@ impl Seeker {
     pub fn handle_network(&mut self, network: Option<NetworkKey>) {
         if network.is_some() && network != self.network {
             self.problems.clear();
+            (self.asking, self.captive) = (None, None);
         }
         self.network.clone_from(&network);
         let worked = self.worked();
@@ -222,6 +219,10 @@ impl Seeker {
                 && let Poll::Ready(step) = main.learning.poll(cx)
             {
                 self.learn(|learning, now_ms| learning.handle_step(step, now_ms));
+            } else if let Some(asking) = &mut self.asking
+                && let Poll::Ready(portal) = asking.as_mut().poll(cx)
+            {
+                self.asked(portal);
             } else if self.alarm.poll(self.due_ms(), cx).is_ready() {
                 self.timers();
             } else {
@@ -249,156 +250,6 @@ impl Seeker {
     /// Returns the way that led to the broker last in this network.
     fn worked(&self) -> Option<WayId> {
         self.climber.ways().find(self.memory.way(self.network.as_ref()?)?)
-    }
-
-    /// Tells the climber something, and carries out what it wants.
-    fn climb(&mut self, cause: Cause, tell: impl FnOnce(&mut Climber, Moment)) {
-        let rested = self.climber.resting_until_ms();
-        let now_ms = self.alarm.now_ms();
-        tell(&mut self.climber, Moment { now_ms, random: fastrand::f64() });
-        while let Some(action) = self.climber.poll_action() {
-            self.carry_out(action);
-        }
-        if let Some(until_ms) = self.climber.resting_until_ms()
-            && rested != Some(until_ms)
-        {
-            let setback = match cause {
-                Cause::Owner => None,
-                Cause::Attempt => Some(Setback::NoWay(self.problems.no_way(self.climber.ways()))),
-                Cause::Refused(error) => Some(Setback::Refused(error)),
-            };
-            let retry_in = Duration::from_millis(until_ms.saturating_sub(now_ms));
-            self.events.push_back(SeekerEvent::Waiting { setback, retry_in });
-        }
-    }
-
-    fn carry_out(&mut self, action: ClimberAction) {
-        tracing::debug!(?action, "seeking");
-        match action {
-            ClimberAction::Dial(way) => {
-                if self.attempts.is_empty() {
-                    self.events.push_back(SeekerEvent::Seeking);
-                }
-                self.dial(way);
-            }
-            ClimberAction::Probe(way) => self.dial(way),
-            ClimberAction::Cancel(way) => self.cancel(way),
-            ClimberAction::Connect(way) => self.send_connect(way),
-            ClimberAction::Move(way) => {
-                self.drop_main();
-                self.moving = Some(way);
-                self.events.push_back(SeekerEvent::Move);
-            }
-            ClimberAction::Check => self.events.push_back(SeekerEvent::Check),
-            ClimberAction::GiveUp => {
-                self.drop_main();
-                self.events.push_back(SeekerEvent::GiveUp);
-            }
-        }
-    }
-
-    fn dial(&mut self, id: WayId) {
-        let (dialer, way) = (self.dialer.clone(), self.climber.ways().get(id).clone());
-        let dialling = Box::pin(async move { dialer.dial(&way).await });
-        let since_ms = self.alarm.now_ms();
-        self.attempts.push(Attempt { way: id, since_ms, stage: Stage::Dialling(dialling) });
-    }
-
-    fn cancel(&mut self, way: WayId) {
-        if self.moving == Some(way) {
-            self.moving = None;
-        }
-        let Some(attempt) = self.attempts.take(way) else { return };
-        let secs = self.alarm.now_ms().saturating_sub(attempt.since_ms) / 1000;
-        match attempt.stage {
-            Stage::Dialling(_) if secs > 0 => {
-                self.problems.note(way, format!("it was not up within {secs} s"));
-            }
-            Stage::Connecting { .. } => {
-                self.problems.note(way, "the broker did not answer CONNECT".to_owned());
-            }
-            Stage::Dialling(_) | Stage::Up(_) => {}
-        }
-    }
-
-    fn send_connect(&mut self, id: WayId) {
-        let Some(attempt) = self.attempts.take(id) else { return };
-        let Stage::Up(line) = attempt.stage else { return };
-        let way = self.climber.ways().get(id).clone();
-        let network = self.network.clone().unwrap_or_default();
-        let learned = self.memory.heartbeat(&network, &way.to_string()).cloned();
-        let heartbeat = Heartbeat::new(self.settings.clone(), learned, self.alarm.now_ms());
-        let mut connect = self.connect.clone();
-        connect.keep_alive_secs = u16::try_from(heartbeat.interval_secs()).unwrap_or(u16::MAX);
-        let facts = Facts { address: line.address, proxy: line.proxy.clone(), tls: line.tls.clone() };
-        let asked = Asked { facts, network, heartbeat, keep_alive_secs: connect.keep_alive_secs };
-        let dialer = self.dialer.clone();
-        let answer = Box::pin(async move { AnySession::connect(*line, &dialer, &way, &connect).await });
-        let stage = Stage::Connecting { asked: Box::new(asked), answer };
-        self.attempts.push(Attempt { way: id, since_ms: attempt.since_ms, stage });
-    }
-
-    fn attempted(&mut self, way: WayId, outcome: Outcome) {
-        let name = self.climber.ways().get(way);
-        match outcome {
-            Outcome::Up => {
-                tracing::debug!(way = %name, "up");
-                self.problems.forget(way);
-                self.climb(Cause::Attempt, |climber, at| climber.handle_up(way, at));
-            }
-            Outcome::Failed(error) => {
-                tracing::debug!(way = %name, %error, "leads nowhere");
-                self.problems.failed(way, &error);
-                self.climb(Cause::Attempt, |climber, at| climber.handle_failed(way, error.failure(), at));
-            }
-            Outcome::Refused(error) => self.refused(way, error),
-            Outcome::Connected(asked, session, connected) => self.connected(way, *asked, *session, connected),
-        }
-    }
-
-    /// There is no session on a way whose CONNECT was sent.
-    fn refused(&mut self, way: WayId, error: ConnectError) {
-        tracing::debug!(way = %self.climber.ways().get(way), %error, "no session");
-        let refusal = match &error {
-            _ if !error.is_retryable() => Some(Refusal::ForGood),
-            ConnectError::Refused { return_secs, .. } => Some(Refusal::Later { return_secs: *return_secs }),
-            ConnectError::TimedOut(_) | ConnectError::Session(_) => None,
-        };
-        match refusal {
-            Some(refusal) => {
-                self.climb(Cause::Refused(error), |climber, at| climber.handle_refused(way, refusal, at));
-            }
-            None => {
-                self.problems.note(way, error.to_string());
-                self.climb(Cause::Attempt, |climber, at| climber.handle_failed(way, Failure::Way, at));
-            }
-        }
-    }
-
-    fn connected(&mut self, id: WayId, asked: Asked, session: AnySession, connected: Connected) {
-        self.climb(Cause::Attempt, |climber, at| climber.handle_connected(id, at));
-        if self.climber.connected() != Some(id) {
-            return;
-        }
-        let way = self.climber.ways().get(id).clone();
-        if self.memory.set_way(&asked.network, &way.to_string()) {
-            self.events.push_back(SeekerEvent::Learned);
-        }
-        let facts = asked.facts.clone();
-        let arrival = Arrival {
-            session,
-            way: way.clone(),
-            address: facts.address,
-            proxy: facts.proxy.clone(),
-            tls: facts.tls.clone(),
-            connected,
-        };
-        let keep_alive_secs = arrival.connected.keep_alive_secs;
-        self.events.push_back(SeekerEvent::Connected(Box::new(arrival)));
-        let (secret, clock) = (self.connect.password.clone(), self.connect.clock);
-        let learning = Learning::new(asked, way, self.dialer.clone(), secret, clock);
-        self.main = Some(Main { way: id, facts, learning });
-        self.learn(|learning, now_ms| learning.handle_connected(keep_alive_secs, now_ms));
     }
 
     /// Tells the heartbeat something, and passes on what it finds.

@@ -3,14 +3,16 @@
 use wakemq_protocol::{BETTER_MAX, FailedWay, PROBLEM_MAX};
 
 use super::NoWay;
-use crate::WayError;
-use crate::ladder::{WayId, Ways};
+use crate::ladder::{Failure, WayId, Ways};
+use crate::{Captive, WayError};
 
 #[derive(Debug)]
 struct Problem {
     way: WayId,
     text: String,
     certificate: bool,
+    /// Somebody took the connection.
+    answered: bool,
 }
 
 /// The last problem of each way that has one.
@@ -27,11 +29,12 @@ impl Problems {
     }
 
     pub(super) fn failed(&mut self, way: WayId, error: &WayError) {
-        self.set(Problem { way, text: error.to_string(), certificate: error.is_certificate() });
+        let answered = error.failure() == Failure::Way;
+        self.set(Problem { way, text: error.to_string(), certificate: error.is_certificate(), answered });
     }
 
     pub(super) fn note(&mut self, way: WayId, text: String) {
-        self.set(Problem { way, text, certificate: false });
+        self.set(Problem { way, text, certificate: false, answered: false });
     }
 
     fn set(&mut self, problem: Problem) {
@@ -40,9 +43,15 @@ impl Problems {
         self.0.sort_by_key(|problem| problem.way);
     }
 
+    /// Tells whether somebody took a connection who is perhaps not the broker.
+    pub(super) fn is_answered(&self) -> bool {
+        self.0.iter().any(|problem| problem.answered)
+    }
+
     /// Tells of all ways.
-    pub(super) fn no_way(&self, ways: &Ways) -> NoWay {
+    pub(super) fn no_way(&self, ways: &Ways, captive: Option<Captive>) -> NoWay {
         NoWay {
+            captive,
             ways: self.0.iter().map(|one| (ways.get(one.way).clone(), one.text.clone())).collect(),
             certificate: self.0.iter().any(|problem| problem.certificate),
         }

@@ -24,6 +24,8 @@ pub(super) struct Rules {
     pub(super) closed: bool,
     /// What comes is not answered.
     pub(super) mute: bool,
+    /// Every request is answered with a redirection, and MQTT is not spoken: not to be changed later.
+    pub(super) portal: bool,
 }
 
 /// What a broker has seen.
@@ -61,7 +63,8 @@ impl Drop for Broker {
 impl Broker {
     /// Starts one that tells what it sees.
     pub(super) async fn start(rules: Rules, seen: mpsc::UnboundedSender<Seen>) -> Self {
-        let server = TestServer::start_with(&["mqtt", "http/1.1"]).await;
+        let spoken: &[&str] = if rules.portal { &["http/1.1"] } else { &["mqtt", "http/1.1"] };
+        let server = TestServer::start_with(spoken).await;
         let (address, pem) = (server.address, server.pem.clone());
         let (rules, mut told) = watch::channel(rules);
         let task = tokio::spawn(async move {
@@ -77,7 +80,9 @@ impl Broker {
                 let is_mqtt = stream.get_ref().1.alpn_protocol() == Some(b"mqtt");
                 let (told, seen) = (told.clone(), seen.clone());
                 connections.spawn(async move {
-                    if is_mqtt {
+                    if told.borrow().portal {
+                        portal(stream).await;
+                    } else if is_mqtt {
                         mqtt(stream, &told, &seen, address.port()).await;
                     } else {
                         poll(stream, &told, &seen).await;
@@ -136,6 +141,16 @@ async fn mqtt(
             }
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// Answers a request, or whatever comes, as a captive portal does.
+async fn portal(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut request = [0; 4096];
+    if stream.read(&mut request).await.is_ok_and(|count| count > 0) {
+        let answer = "HTTP/1.1 302 Found\r\nlocation: http://login/\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).await.ok();
+        stream.shutdown().await.ok();
     }
 }
 

@@ -3,11 +3,14 @@
 
 mod broker;
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use wakemq_protocol::{Secret, SecretKind, Transport};
+use wakemq_protocol::{Secret, SecretKind};
 
 use super::*;
+use crate::ladder::Transport;
 use crate::mqtt::{Event, SessionError};
 use crate::{Learned, ProxySettings, Trust};
 use broker::{Broker, Rules, Seen};
@@ -346,4 +349,32 @@ async fn connect_goes_out_on_the_better_way_only_after_the_goodbye_on_the_other(
     assert_eq!(seen.recv().await, Some(Seen::Goodbye));
     assert_eq!(seen.recv().await, Some(Seen::Connect { port: better, keep_alive_secs: 300 }));
     assert_eq!(agent.seeker.reach().unwrap().better, []);
+}
+
+#[tokio::test]
+async fn who_answers_in_the_brokers_place_is_asked_for_and_told() {
+    let (broker, _seen) = one_broker(Rules { portal: true, ..Rules::default() }).await;
+    let mut agent = Agent::new(&[&broker], Memory::default());
+    agent.seeker.start(Some(home()));
+    let is_captive = |happened: &Happened| matches!(happened, Happened::Seeker(SeekerEvent::Captive(_)));
+    let told = agent.until("portal", is_captive).await;
+    let Happened::Seeker(SeekerEvent::Captive(captive)) = told else { panic!("{told:?}") };
+    assert!(captive.to_string().contains("http://login/"), "{captive}");
+    // It is known at the next setback; and forgotten in another network.
+    for network in [None, Some(elsewhere())] {
+        let expected = network.is_none().then(|| captive.clone());
+        if network.is_some() {
+            agent.seeker.handle_network(network);
+        }
+        jump(2).await;
+        let is_no_way = |happened: &Happened| {
+            matches!(happened, Happened::Seeker(SeekerEvent::Waiting { setback: Some(_), .. }))
+        };
+        let waiting = agent.until("wait", is_no_way).await;
+        let Happened::Seeker(SeekerEvent::Waiting { setback: Some(Setback::NoWay(no_way)), .. }) = waiting
+        else {
+            panic!("{waiting:?}")
+        };
+        assert_eq!(no_way.captive, expected);
+    }
 }
