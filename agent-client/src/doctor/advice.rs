@@ -46,8 +46,12 @@ pub(super) fn advise(
         let mut proxied = ways.iter().zip(faults).filter(|(way, _)| way.proxied);
         let all = proxied.all(|(_, fault)| *fault == Some(Fault::Proxy));
         if all {
-            advice.push("no way leads through the proxy; its step says why. Mend that, or have the agent go without it: \
-                         --proxy none".to_owned());
+            let mend = if best.is_some() {
+                "Mend that, or have the agent go without it: --proxy none"
+            } else {
+                "Mend that, for no way leads past it either"
+            };
+            advice.push(format!("no way leads through the proxy; its step says why. {mend}"));
         }
     }
     // One door that is shut while another of the same kind is open is worth a rule of the firewall.
@@ -148,6 +152,13 @@ mod tests {
                 Portal::Open,
                 "woken by mqtt broker:8883",
                 "--proxy none",
+            ),
+            (
+                [vec![Some(Proxy); 4], vec![other; 4]].concat(),
+                ProxyUse::First,
+                Portal::Open,
+                "no way leads",
+                "past it either",
             ),
         ] {
             let (told, advice) = advised(&faults, proxy, portal);
