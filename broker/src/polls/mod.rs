@@ -1,7 +1,7 @@
 //! Long poll: agents that ask over HTTP, again and again, whether there is something for them.
 //!
 //! An agent that polls is in the registry like one that is connected, from its first poll until 30 seconds after an
-//! answer that no further poll followed. What lives that long is a [`Poller`]: its mailbox, its claim, and the
+//! answer that no further poll followed. What lives that long is a `Poller`: its mailbox, its claim, and the
 //! state machine of `wakemq-core`. Whoever drives it holds its lock: the request while a poll waits for its answer, a
 //! small task between two polls. So a parked poll has no task of its own, and no timer but an entry in the wheel.
 //!

@@ -1,9 +1,9 @@
 //! The seeker: it reaches the broker by the best way that the network lets through, and keeps looking.
 //!
-//! It drives a [`Climber`], a [`Heartbeat`] and a [`Memory`] over real connections. Its owner serves the session that it
-//! finds, tells it what becomes of that, and polls [`Seeker::next`] all the time beside the session: nothing moves
-//! otherwise, and no task is spawned. All waits are one timer, which is set anew only when what is due next has
-//! changed.
+//! It drives a [`Climber`], a [`Heartbeat`](crate::Heartbeat) and a [`Memory`] over real connections. Its owner serves
+//! the session that it finds, tells it what becomes of that, and polls [`Seeker::next`] all the time beside the session:
+//! nothing moves otherwise, and no task is spawned. All waits are one timer, which is set anew only when what is due next
+//! has changed.
 //!
 //! The order of calls: [`Seeker::new`], [`start`](Seeker::start), then [`next`](Seeker::next) again and again. After
 //! [`SeekerEvent::Connected`] the owner tells how the session goes by [`handle_idle`](Seeker::handle_idle) and
