@@ -264,7 +264,6 @@ impl Driver {
                         self.seeker.handle_interval(secs);
                     }
                     if self.seeker.has_outgrown_session() && outbox.is_idle() && !inbox.is_waiting() {
-                        tracing::info!("the network bears a longer heartbeat: connecting anew with it");
                         leave(session).await;
                         return End::Outgrown;
                     }

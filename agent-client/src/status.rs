@@ -68,6 +68,9 @@ pub enum Problem {
     /// Another connection of the same agent took over.
     #[error("another connection of the same agent took over")]
     TakenOver,
+    /// The agent itself has ended the connection, to begin one with the longer heartbeat that the network bears.
+    #[error("a longer heartbeat begins with the next connection")]
+    Outgrown,
     /// The connection was lost.
     #[error("{0}")]
     Lost(String),

@@ -32,7 +32,7 @@ impl Driver {
             }
             End::Outgrown => {
                 self.seeker.handle_lost(Lost::Ended { return_secs: 0 });
-                None
+                Some(Problem::Outgrown)
             }
             End::Lost(problem, lost) => {
                 self.seeker.handle_lost(lost);
@@ -132,7 +132,18 @@ impl Driver {
                 Problem::Unreachable(error.to_string())
             }
         };
-        tracing::warn!(%problem, retry_in_secs = retry_in.as_secs_f32(), "not connected");
+        let retry_in_secs = retry_in.as_secs_f32();
+        match &problem {
+            Problem::Outgrown => tracing::info!(%problem, retry_in_secs, "not connected"),
+            Problem::Unreachable(_)
+            | Problem::Certificate(_)
+            | Problem::Captive(_)
+            | Problem::NotAllowed(_)
+            | Problem::Refused(_)
+            | Problem::SubscriptionRefused(_)
+            | Problem::TakenOver
+            | Problem::Lost(_) => tracing::warn!(%problem, retry_in_secs, "not connected"),
+        }
         self.set(Connection::Waiting { problem, retry_in });
     }
 
