@@ -74,3 +74,17 @@ async fn a_gateway_that_nothing_was_sent_through_is_found_out() -> Result<()> {
     assert_eq!(told.interfaces[0].gateway_mac.context("no gateway")?.bytes(), Segment::Broker.mac(1));
     Ok(())
 }
+
+#[tokio::test]
+async fn another_default_route_is_noticed_though_no_address_has_changed() -> Result<()> {
+    let scene = Scene::new("", &[("pc-1", Segment::Broker)]).await?;
+    let _agent = scene.hosts[0].connected(Booted::LongAgo, &[]).await?;
+    let is_by = |facts: &Facts, host| {
+        facts.interfaces[0].gateway_mac.is_some_and(|mac| mac.bytes() == Segment::Broker.mac(host))
+    };
+    facts(&scene, 0, "the router as the gateway", |facts| is_by(facts, 1)).await?;
+    let other = Segment::Broker.address(2);
+    ip(&["-n", &scene.hosts[0].namespace, "route", "replace", "default", "via", &other])?;
+    facts(&scene, 0, "the other gateway", |facts| is_by(facts, 2)).await?;
+    Ok(())
+}
