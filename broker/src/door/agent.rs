@@ -196,7 +196,14 @@ impl<S: Io> Connection<S> {
             AgentAction::Fetch { max } => {
                 let (commands, more) = match self.epoch {
                     Some(epoch) => {
-                        let page = engine.fetch(agent, epoch, max).await?;
+                        let mut page = engine.fetch(agent, epoch, max).await?;
+                        if page.stale {
+                            // A former connection has claimed the inbox just after this one; or this one is about to end.
+                            self.epoch = engine.claim(agent, &self.mailbox).await?;
+                            if let Some(epoch) = self.epoch {
+                                page = engine.fetch(agent, epoch, max).await?;
+                            }
+                        }
                         (page.commands, page.more)
                     }
                     None => (Vec::new(), false),

@@ -176,6 +176,21 @@ impl UnknownOnes {
     }
 }
 
+/// Counts a connection of HTTP as one that has not said who it is, until a request of it has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stranger(Arc<Mutex<Option<Unknown>>>);
+
+impl Stranger {
+    pub(super) fn new(unknown: Unknown) -> Self {
+        Self(Arc::new(Mutex::new(Some(unknown))))
+    }
+
+    /// Somebody has given a secret that is right.
+    pub(crate) fn is_known(&self) {
+        self.0.lock().take();
+    }
+}
+
 /// A connection that has not said who it is, and counts as one.
 #[derive(Debug)]
 pub(super) struct Unknown(Option<(Arc<UnknownOnes>, Source)>);

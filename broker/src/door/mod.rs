@@ -41,6 +41,7 @@ use crate::mqtt::Peer;
 use crate::polls::Polls;
 use crate::transport::stream::TlsStream;
 
+pub(crate) use gate::Stranger;
 pub(crate) use listener::listen;
 pub use returning::Returning;
 pub use timers::Timers;
@@ -127,8 +128,8 @@ pub enum Serves {
 enum Session<S> {
     Agent(Box<agent::Connection<S>>),
     Operator(Box<operator::Connection<S>>),
-    /// And whose it is, and which version is spoken.
-    Http(Box<TlsStream<S>>, SocketAddr, HttpVersion),
+    /// And whose it is, which version is spoken, and what it holds until it is known whose.
+    Http(Box<TlsStream<S>>, SocketAddr, HttpVersion, gate::Stranger),
     /// There was no room for it; it is closed after a while if there is a place for it to wait.
     TurnedAway(S, Option<listener::Place>),
 }
@@ -208,8 +209,8 @@ impl Door {
         serves: Serves,
     ) -> Option<Box<agent::Connection<S>>> {
         let mut session = Box::pin(self.let_in(io, address, serves)).await;
-        if let Ok(Session::Http(stream, address, version)) = session {
-            let upgraded = self.serve_http(stream, address, serves, version).await?;
+        if let Ok(Session::Http(stream, address, version, stranger)) = session {
+            let upgraded = self.serve_http(stream, (address, serves), version, &stranger).await?;
             session = Box::pin(self.let_upgraded_in(upgraded, address)).await;
         }
         // In boxes, that none makes room in this future for all the others: a parked poll is in it too.
@@ -235,15 +236,15 @@ impl Door {
     async fn serve_http<S: Io>(
         self: &Arc<Self>,
         stream: Box<TlsStream<S>>,
-        address: SocketAddr,
-        serves: Serves,
+        (address, serves): (SocketAddr, Serves),
         version: HttpVersion,
+        stranger: &gate::Stranger,
     ) -> Option<(Box<TlsStream<S>>, Bytes)> {
         let door = counted::HttpDoor::new(self.clone());
         match version {
-            HttpVersion::Http1 => Box::pin(door.http.serve_as(stream, address, serves)).await,
+            HttpVersion::Http1 => Box::pin(door.http.serve_as(stream, address, serves, stranger)).await,
             HttpVersion::Http2 => {
-                Box::pin(door.http.serve_http2(stream, address, serves)).await;
+                Box::pin(door.http.serve_http2(stream, address, serves, stranger)).await;
                 None
             }
         }
@@ -291,8 +292,9 @@ impl Door {
             Ok((opening::Opened::Mqtt(wire, deadline), address, _unknown)) => {
                 login::login(&door, wire, address, deadline).await
             }
-            Ok((opening::Opened::Http(stream, version), address, _)) => {
-                Ok(Session::Http(stream, address, version))
+            Ok((opening::Opened::Http(stream, version), address, unknown)) => {
+                let stranger = unknown.map(gate::Stranger::new).unwrap_or_default();
+                Ok(Session::Http(stream, address, version, stranger))
             }
             Ok((opening::Opened::TurnedAway(io, why), address, _)) => {
                 let place = self.gate.turn_away(why, address, self.metrics());

@@ -162,8 +162,9 @@ impl Engine {
         };
         // What it leaves behind is told where it was; from then on all happens where it is.
         self.tell_at(&changes, &from);
-        self.registry.set_group(&id, &to);
+        // First: who comes in between is looked at again, or is in the registry before it is changed there.
         self.note_revocation();
+        self.registry.set_group(&id, &to);
         self.power_moved(&id, &to).await?;
         if let Some((mailbox, _)) = self.registry.find(&id) {
             // An older command of a slot may have become the newest.

@@ -25,7 +25,7 @@ use tower::ServiceExt as _;
 
 use super::later::Later;
 use super::{Http, Peer};
-use crate::door::Serves;
+use crate::door::{Serves, Stranger};
 use crate::metrics::{Metrics, StatusClass};
 
 /// How long a request's head may take, and how long a kept connection may wait for its next request.
@@ -57,19 +57,25 @@ impl Http {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.serve_as(io, peer, Serves::Clients).await;
+        self.serve_as(io, peer, Serves::Clients, &Stranger::default()).await;
     }
 
     /// Serves one connection until it ends, or until a client of the clients' door was promised MQTT in WebSocket:
     /// then the connection comes back, with what was read behind that request. Dropping the future closes it at once.
-    pub async fn serve_as<S>(&self, io: S, peer: SocketAddr, serves: Serves) -> Option<(S, Bytes)>
+    pub(crate) async fn serve_as<S>(
+        &self,
+        io: S,
+        peer: SocketAddr,
+        serves: Serves,
+        stranger: &Stranger,
+    ) -> Option<(S, Bytes)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let upgraded = AtomicBool::new(false);
         let router = self.router_of(serves);
         let service = service_fn(|request| {
-            let (upgraded, answered) = (&upgraded, answer(router, &self.metrics, peer, request));
+            let (upgraded, answered) = (&upgraded, answer(router, &self.metrics, (peer, stranger), request));
             async move {
                 let response = answered.await;
                 upgraded.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
@@ -106,15 +112,16 @@ impl Http {
 
     /// Serves one connection that speaks HTTP/2 until it ends. Dropping the future closes it at once, and drops the
     /// requests that are under way.
-    pub async fn serve_http2<S>(&self, io: S, peer: SocketAddr, serves: Serves)
+    pub(crate) async fn serve_http2<S>(&self, io: S, peer: SocketAddr, serves: Serves, stranger: &Stranger)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (under_way, mut requests) = watch::channel(0_usize);
         let (router, metrics) = (self.router_of(serves).clone(), self.metrics.clone());
+        let stranger = stranger.clone();
         let service = service_fn(move |request| {
             let under_way = UnderWay::new(under_way.clone());
-            let answered = answer(&router, &metrics, peer, request);
+            let answered = answer(&router, &metrics, (peer, &stranger), request);
             async move {
                 let response = answered.await;
                 drop(under_way);
@@ -168,10 +175,11 @@ impl Http {
 fn answer(
     router: &Router,
     metrics: &Arc<Metrics>,
-    peer: SocketAddr,
+    (peer, stranger): (SocketAddr, &Stranger),
     mut request: hyper::Request<Incoming>,
 ) -> impl Future<Output = Response> + use<> {
     request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(stranger.clone());
     let asked = Box::new((request.method().clone(), request.uri().path().to_owned()));
     let answered = Box::pin(router.clone().oneshot(request.map(Body::new)));
     let metrics = metrics.clone();

@@ -14,6 +14,7 @@ use wakemq_protocol::limits::PAYLOAD_MAX;
 
 use super::problem::{Kind, Refusal};
 use super::{Peer, Shared};
+use crate::door::Stranger;
 use crate::engine::{Answer, Caller, Operator};
 use crate::store::Principal;
 
@@ -46,6 +47,7 @@ impl FromRequestParts<Shared> for Asking {
             let text = "this is the secret of an agent; an operator's is needed";
             return Err(Refusal::new(Kind::NotAllowed, text));
         };
+        is_known(parts);
         Ok(Self(Caller { name, address: peer.map(|Peer(address)| address) }))
     }
 }
@@ -75,6 +77,7 @@ impl FromRequestParts<Shared> for AskingAgent {
                 // Only what did not come over a connection has no peer.
                 let address = peer.map_or_else(|| ([0; 4], 0).into(), |Peer(address)| address);
                 let presented = presented.unwrap_or_default().to_owned();
+                is_known(parts);
                 Ok(Self(crate::polls::Asking { agent, group, presented, revocations, address }))
             }
             Some(Principal::Operator { .. }) => {
@@ -86,6 +89,14 @@ impl FromRequestParts<Shared> for AskingAgent {
                 Err(refuse_secret(shared, peer, wrong).await)
             }
         }
+    }
+}
+
+/// Notes that the connection of a request has said who it is.
+fn is_known(parts: &Parts) {
+    // What did not come over a connection has none.
+    if let Some(stranger) = parts.extensions.get::<Stranger>() {
+        stranger.is_known();
     }
 }
 

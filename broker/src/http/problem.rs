@@ -192,6 +192,7 @@ impl From<PostError> for Refusal {
     fn from(error: PostError) -> Self {
         match error {
             PostError::TooMany => Self::new(Kind::TooManyPosts, error.to_string()),
+            PostError::Revoked => Self::new(Kind::WrongSecret, error.to_string()),
             PostError::Store(error) => error.into(),
         }
     }

@@ -93,6 +93,8 @@ impl Polls {
         if !self.still_admitted(who).await? {
             return Err(PollError::Revoked);
         }
+        // Nothing is awaited since that look, or a move meanwhile would be undone.
+        engine.registry().set_group(&who.agent, &who.group);
         match state.epoch {
             Some(_) if was_present => return Ok(()),
             Some(epoch) => {
@@ -100,7 +102,6 @@ impl Polls {
             }
             None => state.epoch = engine.claim(&who.agent, mailbox).await?,
         }
-        engine.registry().set_group(&who.agent, &who.group);
         if let Some(facts) = self.early.take(&who.agent, self.now_ms()) {
             engine.facts(&who.agent, mailbox, facts).await?;
         }

@@ -153,15 +153,17 @@ impl Polls {
     /// Tells whether the agent may still come in, after something was revoked, moved or changed since it was
     /// authenticated; the group is its present one then.
     async fn still_admitted(&self, who: &mut Asking) -> Result<bool, StoreError> {
-        if self.engine.revocations() == who.revocations {
-            return Ok(true);
-        }
-        match self.engine.authenticate(&who.presented).await? {
-            Some(Principal::Agent { agent, group }) if agent == who.agent => {
-                who.group = group;
-                Ok(true)
+        loop {
+            let revocations = self.engine.revocations();
+            if revocations == who.revocations {
+                return Ok(true);
             }
-            Some(Principal::Agent { .. } | Principal::Operator { .. }) | None => Ok(false),
+            match self.engine.authenticate(&who.presented).await? {
+                Some(Principal::Agent { agent, group }) if agent == who.agent => {
+                    (who.group, who.revocations) = (group, revocations);
+                }
+                Some(Principal::Agent { .. } | Principal::Operator { .. }) | None => return Ok(false),
+            }
         }
     }
 

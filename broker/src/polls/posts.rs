@@ -27,6 +27,9 @@ pub enum PostError {
     /// A hundred of the agent's wait already.
     #[error("too many posts of this agent wait already: ten are carried out in a second")]
     TooMany,
+    /// The agent was revoked while its post was on its way.
+    #[error("the agent was revoked")]
+    Revoked,
     /// The store cannot do its work.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,8 +50,8 @@ impl Polls {
     ///
     /// # Errors
     /// See [`PostError`].
-    pub async fn receipt(self: &Arc<Self>, who: Asking, receipt: Receipt) -> Result<(), PostError> {
-        self.wait_for_turn(&who).await?;
+    pub async fn receipt(self: &Arc<Self>, mut who: Asking, receipt: Receipt) -> Result<(), PostError> {
+        self.wait_for_turn(&mut who).await?;
         let polls = self.clone();
         to_its_end(async move {
             let (engine, id) = (&polls.engine, receipt.id);
@@ -71,15 +74,17 @@ impl Polls {
     ///
     /// # Errors
     /// See [`PostError`].
-    pub async fn facts(self: &Arc<Self>, who: Asking, facts: Facts) -> Result<(), PostError> {
-        self.wait_for_turn(&who).await?;
+    pub async fn facts(self: &Arc<Self>, mut who: Asking, facts: Facts) -> Result<(), PostError> {
+        self.wait_for_turn(&mut who).await?;
         let polls = self.clone();
         to_its_end(async move {
             let (engine, registry) = (&polls.engine, polls.engine.registry());
+            // Kept first: a poll that comes in just then finds them, or is found.
+            polls.early.keep(&who.agent, facts.clone(), polls.now_ms());
             if let Some((mailbox, _)) = registry.find(&who.agent) {
+                polls.early.take(&who.agent, polls.now_ms());
                 return engine.facts(&who.agent, &mailbox, facts).await;
             }
-            polls.early.keep(&who.agent, facts.clone(), polls.now_ms());
             let mailbox = registry.open(who.address, Transport::Poll);
             let done = engine.facts(&who.agent, &mailbox, facts).await;
             registry.close(&mailbox);
@@ -92,19 +97,20 @@ impl Polls {
     ///
     /// # Errors
     /// See [`PostError`].
-    pub async fn report(self: &Arc<Self>, who: Asking, report: Report) -> Result<(), PostError> {
-        self.wait_for_turn(&who).await?;
+    pub async fn report(self: &Arc<Self>, mut who: Asking, report: Report) -> Result<(), PostError> {
+        self.wait_for_turn(&mut who).await?;
         Ok(self.engine.report(&who.agent, report.0).await?)
     }
 
-    async fn wait_for_turn(&self, who: &Asking) -> Result<(), PostError> {
+    /// Waits until it is an agent's turn; who is to post then is looked at again, for its body may have taken long too.
+    async fn wait_for_turn(&self, who: &mut Asking) -> Result<(), PostError> {
         let now_ms = self.now_ms();
         let turn_ms = self.posts.turn(&who.agent, now_ms).ok_or(PostError::TooMany)?;
         if turn_ms > now_ms {
             self.engine.metrics().agent_pauses.inc();
             tokio::time::sleep(Duration::from_millis(turn_ms - now_ms)).await;
         }
-        Ok(())
+        if self.still_admitted(who).await? { Ok(()) } else { Err(PostError::Revoked) }
     }
 }
 

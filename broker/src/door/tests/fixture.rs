@@ -68,12 +68,14 @@ impl Fixture {
         &self,
         io: DuplexStream,
     ) -> Result<(TlsStream<DuplexStream>, Duration), Duration> {
-        let began = Instant::now();
-        let name = ServerName::try_from("localhost").unwrap();
-        match TlsConnector::from(self.tls.clone()).connect(name, io).await {
-            Ok(stream) => Ok((stream, began.elapsed())),
-            Err(_) => Err(began.elapsed()),
-        }
+        shake(self.tls.clone(), io).await
+    }
+
+    /// Does the TLS handshake for HTTP.
+    pub(super) async fn shake_http(&self, io: DuplexStream) -> Result<TlsStream<DuplexStream>, Duration> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(shake(Arc::new(tls), io).await?.0)
     }
 
     /// Says a ClientHello, and then nothing.
@@ -121,6 +123,18 @@ impl Fixture {
 
     pub(super) fn waited(&self, what: Waited) -> u64 {
         self.metrics.admission_waits.of(what).get()
+    }
+}
+
+async fn shake(
+    tls: Arc<ClientConfig>,
+    io: DuplexStream,
+) -> Result<(TlsStream<DuplexStream>, Duration), Duration> {
+    let began = Instant::now();
+    let name = ServerName::try_from("localhost").unwrap();
+    match TlsConnector::from(tls).connect(name, io).await {
+        Ok(stream) => Ok((stream, began.elapsed())),
+        Err(_) => Err(began.elapsed()),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::client::TlsStream;
 
 use super::fixture::Fixture;
 use crate::door::{Limits, Serves};
@@ -261,4 +262,39 @@ async fn who_has_not_said_who_it_is_has_a_share_of_the_places() {
         known.push(fixture.enter("pc", &secret).await);
     }
     assert_eq!(fixture.refused(Refused::OverShare), 1);
+}
+
+/// Sends a request and returns the status of its answer.
+async fn ask(http: &mut TlsStream<DuplexStream>, head: &str, body: &str) -> String {
+    let request = format!("{head}\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    http.write_all(request.as_bytes()).await.unwrap();
+    http.flush().await.unwrap();
+    let mut answer = vec![0; 4096];
+    let count = http.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..count]).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_without_a_secret_do_not_say_who_it_is() {
+    let fixture = fixture(Limits { max_connections: 10, ..Limits::default() });
+    let secret = fixture.create("pc").await;
+    let one = || fixture.dial_from("2001:db8::1".parse().unwrap(), Serves::Clients);
+    let mut strangers = Vec::new();
+    for _ in 0..5 {
+        let mut http = fixture.shake_http(one()).await.unwrap();
+        assert_eq!(ask(&mut http, "GET /generate_204 HTTP/1.1", "").await, "204");
+        strangers.push(http);
+    }
+    fixture.shake_http(one()).await.unwrap_err();
+    assert_eq!(fixture.refused(Refused::OverShare), 1);
+    // With a secret that is wrong it is no other.
+    let post = |secret: &str| {
+        format!(
+            "POST /v1/reports HTTP/1.1\r\ncontent-type: application/json\r\nauthorization: Bearer {secret}"
+        )
+    };
+    assert_eq!(ask(&mut strangers[0], &post("wma_wrong"), "{}").await, "401");
+    fixture.shake_http(one()).await.unwrap_err();
+    assert_eq!(ask(&mut strangers[0], &post(secret.expose()), "{}").await, "204");
+    fixture.shake_http(one()).await.unwrap();
 }

@@ -5,6 +5,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::door::Stranger;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -40,7 +41,12 @@ fn serve(it: &Fixture) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(64 * 1024);
     let http = it.http.clone();
     let address = "192.0.2.1:1".parse().unwrap();
-    (client, tokio::spawn(async move { http.serve_http2(server, address, Serves::Clients).await }))
+    (
+        client,
+        tokio::spawn(async move {
+            http.serve_http2(server, address, Serves::Clients, &Stranger::default()).await
+        }),
+    )
 }
 
 /// Reads frames until the connection ends; returns how many of a kind came.

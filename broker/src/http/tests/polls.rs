@@ -74,6 +74,28 @@ async fn of_too_many_posts_at_once_the_last_are_told_to_come_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_is_not_carried_out_for_an_agent_that_was_revoked_meanwhile() {
+    let it = Arc::new(Fixture::new().await);
+    let secret = polling(&it).await;
+    let mut posts = Vec::new();
+    for _ in 0..30 {
+        let (it, secret) = (it.clone(), secret.clone());
+        posts.push(tokio::spawn(async move { it.post("/v1/reports", Some(&secret), &json!({})).await.0 }));
+    }
+    // Time goes on only while nothing else does: those that may be carried out at once are.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    it.send(request(Method::DELETE, "/v1/agents/pc-1", Some(&it.admin), None)).await;
+    let mut statuses = Vec::new();
+    for post in posts {
+        statuses.push(post.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], statuses[29]), (204, 401), "{statuses:?}");
+    let done = statuses.iter().filter(|status| **status == 204).count();
+    assert!(done <= 10, "{statuses:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_comes_byte_by_byte_has_its_time() {
     let it = Fixture::new().await;
     let secret = polling(&it).await;
