@@ -109,11 +109,13 @@ pub(super) fn words(answer: &Answer) -> String {
 }
 
 /// Translates the status of what was posted to a reason code of MQTT: what is final has to look so.
+///
+/// The broker answers 204 and nothing else when it has taken a document: another success is the page of somebody
+/// between. And 401, 403 or 407 may be such a one's too: what is posted is not given up for it.
 pub(super) fn posted_code(status: StatusCode) -> ReasonCode {
     match status.as_u16() {
-        200..=299 => ReasonCode::SUCCESS,
+        204 => ReasonCode::SUCCESS,
         400 | 404 | 413 | 422 => ReasonCode::PAYLOAD_INVALID,
-        401 | 403 => ReasonCode::NOT_AUTHORIZED,
         _ => ReasonCode::IMPLEMENTATION_SPECIFIC,
     }
 }

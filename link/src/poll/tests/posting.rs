@@ -25,13 +25,15 @@ async fn what_is_published_goes_to_its_endpoint_and_the_status_is_told_as_a_reas
     let (mut session, _first) = broker.session().await;
     for (topic, path, status, code) in [
         ("facts", "/v1/facts", "204 No Content", 0x00),
-        ("receipts", "/v1/receipts", "200 OK", 0x00),
+        ("receipts", "/v1/receipts", "204 No Content", 0x00),
+        ("receipts", "/v1/receipts", "200 OK", 0x83),
         ("reports", "/v1/reports", "400 Bad Request", 0x99),
         ("receipts", "/v1/receipts", "404 Not Found", 0x99),
         ("receipts", "/v1/receipts", "413 Content Too Large", 0x99),
         ("receipts", "/v1/receipts", "422 Unprocessable Content", 0x99),
-        ("receipts", "/v1/receipts", "401 Unauthorized", 0x87),
-        ("receipts", "/v1/receipts", "403 Forbidden", 0x87),
+        ("receipts", "/v1/receipts", "401 Unauthorized", 0x83),
+        ("receipts", "/v1/receipts", "403 Forbidden", 0x83),
+        ("receipts", "/v1/receipts", "407 Proxy Authentication Required", 0x83),
         ("receipts", "/v1/receipts", "429 Slow", 0x83),
         ("receipts", "/v1/receipts", "502 Bad Gateway", 0x83),
         ("receipts", "/v1/receipts", "503 No", 0x83),
