@@ -262,6 +262,19 @@ async fn a_quiet_session_pings_and_ends_when_nobody_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ping_whose_answer_is_missed_long_after_it_was_due_met_a_suspend() {
+    let (mut session, mut server) =
+        session(ConnAckProperties { server_keep_alive: Some(100), ..properties() }).await;
+    tokio::select! {
+        event = session.next_event() => panic!("{event:?}"),
+        packet = server.receive() => assert_eq!(packet, Some(Packet::PingReq(PingReq))),
+    }
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    let ended = session.next_event().await;
+    assert!(matches!(ended, Err(SessionError::PingTimeout)), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_is_a_ping_at_once_and_tells_nothing_of_the_interval() {
     let (mut session, mut server) =
         session(ConnAckProperties { server_keep_alive: Some(100), ..properties() }).await;

@@ -16,7 +16,7 @@ use wakemq_protocol::limits::IN_FLIGHT_MAX;
 use super::event::return_secs;
 use super::wire::{Wire, name, protocol, puback_code, suback_code};
 use super::{Connected, Event, Incoming, Outgoing, PublishError, ReasonCode, SessionError, Token};
-use crate::timer::Timer;
+use crate::timer::{LATE_MS, Timer};
 
 /// Longest wait for the answer to a ping.
 const PING_LIMIT: Duration = Duration::from_secs(20);
@@ -248,9 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let quiet_since = self.wire.last_sent.min(self.wire.last_received);
             let due = match keep_alive.pinged {
                 Some(ping) if now >= ping.at + keep_alive.limit => {
+                    // Noticed so late, it is the machine that slept, which says nothing of the network.
+                    let has_slept = now - (ping.at + keep_alive.limit) > Duration::from_millis(LATE_MS);
                     return Poll::Ready(Err(match ping.after_quiet {
-                        Some(quiet) => SessionError::Silent(quiet),
-                        None => SessionError::PingTimeout,
+                        Some(quiet) if !has_slept => SessionError::Silent(quiet),
+                        Some(_) | None => SessionError::PingTimeout,
                     }));
                 }
                 Some(ping) => ping.at + keep_alive.limit,

@@ -21,7 +21,7 @@ use crate::mqtt::{
     ConnectError, ConnectOptions, Connected, Event, Incoming, Outgoing, PublishError, ReasonCode,
     SessionError, Token,
 };
-use crate::timer::{Time, Timer};
+use crate::timer::{LATE_MS, Time, Timer};
 use crate::{Line, LineStream, WayDialer};
 
 /// A refusal of the first poll comes at once; without one it counts as accepted after so long.
@@ -443,6 +443,10 @@ impl PollSession {
             }
             let now = self.time.now();
             let due = match &self.current {
+                // Noticed so late, it is the machine that slept, which says nothing of the network.
+                Some(running) if running.limit() + Duration::from_millis(LATE_MS) < now => {
+                    return Poll::Ready(SessionError::PingTimeout);
+                }
                 Some(running) if running.limit() <= now => {
                     return Poll::Ready(SessionError::Silent(now - running.began));
                 }

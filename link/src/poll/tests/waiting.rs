@@ -194,6 +194,18 @@ async fn a_poll_without_an_answer_is_silence_and_one_that_is_cut_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn silence_that_is_noticed_long_after_it_was_due_is_a_suspend_and_teaches_nothing() {
+    let mut broker = Broker::start().await;
+    let (mut session, _first) = broker.session().await;
+    tokio::select! {
+        event = session.next_event() => panic!("{event:?}"),
+        () = advance(Duration::from_secs(100)) => {}
+    }
+    let (ended, ()) = tokio::join!(session.next_event(), advance(Duration::from_secs(8 * 3600)));
+    assert!(matches!(ended, Err(SessionError::PingTimeout)), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_is_closed_between_two_polls_is_dialled_again() {
     let mut broker = Broker::start().await;
     let (mut session, first) = broker.session().await;
