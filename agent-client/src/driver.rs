@@ -64,6 +64,8 @@ enum End {
     Lost(Problem, Lost),
     /// It was quiet for the whole interval, and then not answered.
     Silent(Problem, u32),
+    /// It was quiet for so long, and was then cut without a word.
+    Cut(Problem, Duration, u32),
     Refused(Problem),
 }
 
@@ -295,7 +297,12 @@ impl Driver {
                 Some(Err(error @ SessionError::Silent(_))) => {
                     return End::Silent(Problem::Lost(error.to_string()), return_secs);
                 }
-                Some(Err(error)) => return lost(error.to_string()),
+                Some(Err(error)) => {
+                    return match session.cut_after() {
+                        Some(quiet) => End::Cut(Problem::Lost(error.to_string()), quiet, return_secs),
+                        None => lost(error.to_string()),
+                    };
+                }
             }
             if let Err(error) = self.settle(inbox, &mut session, &mut outbox).await {
                 return lost(error.to_string());

@@ -1,5 +1,7 @@
 //! What an agent is served by, whatever the transport: an MQTT session, or long poll that looks like one.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ladder::Way;
@@ -104,6 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AnySession<S> {
         match self {
             Self::Mqtt(session) => session.next_event().await,
             Self::Poll(session) => session.next_event().await,
+        }
+    }
+
+    /// Returns for how long it had been quiet when it was cut without a word of the broker, once it was.
+    pub fn cut_after(&self) -> Option<Duration> {
+        match self {
+            Self::Mqtt(session) => session.cut_after(),
+            Self::Poll(session) => session.cut_after(),
         }
     }
 

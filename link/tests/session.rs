@@ -262,6 +262,21 @@ async fn a_quiet_session_pings_and_ends_when_nobody_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_cut_tells_for_how_long_it_was_quiet() {
+    for (secs, expected) in [(40, 40), (95, 90)] {
+        let (mut session, server) =
+            session(ConnAckProperties { server_keep_alive: Some(100), ..properties() }).await;
+        let cutting = async {
+            tokio::time::sleep(Duration::from_secs(secs)).await;
+            drop(server);
+        };
+        let (ended, ()) = tokio::join!(session.next_event(), cutting);
+        assert!(matches!(ended, Err(SessionError::Closed)), "{ended:?}");
+        assert_eq!(session.cut_after().map(|quiet| quiet.as_secs()), Some(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ping_whose_answer_is_missed_long_after_it_was_due_met_a_suspend() {
     let (mut session, mut server) =
         session(ConnAckProperties { server_keep_alive: Some(100), ..properties() }).await;

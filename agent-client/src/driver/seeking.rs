@@ -42,6 +42,10 @@ impl Driver {
                 self.seeker.handle_silence(return_secs);
                 Some(problem)
             }
+            End::Cut(problem, quiet, return_secs) => {
+                self.seeker.handle_cut(quiet, return_secs);
+                Some(problem)
+            }
             End::Refused(problem) => {
                 self.seeker.handle_refused(Refusal::ForGood);
                 Some(problem)

@@ -413,8 +413,8 @@ async fn it_returns_as_the_broker_advises() {
             owner
         })
         .await;
-    let End::Lost(Problem::Lost(_), lost) = end else { panic!("{end:?}") };
-    assert_eq!(lost, Lost::Ended { return_secs: RETURN_SECS });
+    let End::Cut(Problem::Lost(_), quiet, return_secs) = end else { panic!("{end:?}") };
+    assert_eq!((quiet.as_secs(), return_secs), (0, RETURN_SECS));
 }
 
 #[tokio::test(start_paused = true)]

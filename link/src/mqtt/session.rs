@@ -48,6 +48,8 @@ pub struct Session<S> {
     /// The owner wants to know whether the connection lives.
     checking: bool,
     ended: bool,
+    /// For how long it was quiet before it was cut.
+    cut_after: Option<Duration>,
 }
 
 /// Pings after a while without traffic in either direction.
@@ -107,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             keep_alive,
             checking: false,
             ended: false,
+            cut_after: None,
         })
     }
 
@@ -187,7 +190,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 tracing::debug!(why, "the broker broke the protocol");
                 self.complain().await;
             }
-            Err(_) | Ok(Event::ServerDisconnect { .. }) => self.ended = true,
+            Err(SessionError::Closed | SessionError::Io(_)) => {
+                self.ended = true;
+                self.cut_after = Some(self.quiet());
+            }
+            Err(SessionError::PingTimeout | SessionError::Silent(_)) | Ok(Event::ServerDisconnect { .. }) => {
+                self.ended = true;
+            }
             Ok(
                 Event::Publish(_)
                 | Event::Published { .. }
@@ -197,6 +206,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ) => {}
         }
         result
+    }
+
+    /// Returns for how long nothing had been said when the stream ended or failed without a word of the server, once it
+    /// has. A network that forgets a quiet connection may end it so.
+    pub fn cut_after(&self) -> Option<Duration> {
+        self.cut_after
+    }
+
+    /// Tells for how long nothing is said in either direction, but for a ping of the interval's end: where the network
+    /// has forgotten the connection, it is the ping that it answers by an end.
+    fn quiet(&self) -> Duration {
+        let pinged = self.keep_alive.as_ref().and_then(|keep_alive| keep_alive.pinged?.after_quiet);
+        pinged.unwrap_or_else(|| self.wire.time.now() - self.wire.last_sent.max(self.wire.last_received))
     }
 
     /// Ends the session with DISCONNECT 0x00, within two seconds.

@@ -12,10 +12,10 @@ use wakemq_protocol::limits::{IN_FLIGHT_MAX, PAYLOAD_MAX, POLL_HEARTBEAT_SECS, R
 use wakemq_protocol::{AgentId, CommandId, Topic, to_json};
 
 use super::answer::{Polled, is_whole};
-use super::ask::{Asker, Asking};
+use super::ask::{AskError, Asker, Asking};
 use super::given::Given;
 use super::posts::Posts;
-use crate::http::Open;
+use crate::http::{Answer, HttpError, Open, StatusCode};
 use crate::ladder::Way;
 use crate::mqtt::{
     ConnectError, ConnectOptions, Connected, Event, Incoming, Outgoing, PublishError, ReasonCode,
@@ -68,6 +68,8 @@ pub struct PollSession {
     time: Time,
     silence: Timer,
     ended: bool,
+    /// For how long a poll had waited when it was cut.
+    cut_after: Option<Duration>,
 }
 
 /// A poll without an answer.
@@ -121,6 +123,7 @@ impl PollSession {
             silence: time.timer(time.now()).map_err(SessionError::Io)?,
             time,
             ended: false,
+            cut_after: None,
         };
         session.start()?;
         if let Ok(accepted) = timeout(ACCEPTED, session.accepted()).await {
@@ -217,6 +220,11 @@ impl PollSession {
             ) => false,
         };
         result
+    }
+
+    /// Returns for how long a poll had waited when somebody between ended it, once that has ended the session.
+    pub fn cut_after(&self) -> Option<Duration> {
+        self.cut_after
     }
 
     /// Sends the last acknowledgements, within two seconds, and ends.
@@ -336,6 +344,9 @@ impl PollSession {
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<Polled, SessionError>> {
         let Some(running) = &mut self.current else { return Poll::Pending };
         let (answer, open) = ready!(running.asking.as_mut().poll(cx));
+        if is_cut(&answer) {
+            self.cut_after = Some(self.time.now() - running.began);
+        }
         let (answer, acknowledged) = (answer?, std::mem::take(&mut running.acknowledged));
         let polled = Polled::read(&answer)?;
         let is_early = matches!(polled, Polled::Idle)
@@ -458,6 +469,20 @@ impl PollSession {
                 return Poll::Ready(error.into());
             }
         }
+    }
+}
+
+/// Tells whether somebody between has ended a poll that waited, with its connection or by a proxy's answer.
+fn is_cut(answer: &Result<Answer, AskError>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT),
+        Err(AskError::Http(HttpError::Closed | HttpError::Http(_))) => true,
+        Err(
+            AskError::Way(_)
+            | AskError::Http(
+                HttpError::Dial(_) | HttpError::Request(_) | HttpError::TimedOut(_) | HttpError::TooLarge(_),
+            ),
+        ) => false,
     }
 }
 

@@ -8,6 +8,7 @@
 //! The order of calls: [`Seeker::new`], [`start`](Seeker::start), then [`next`](Seeker::next) again and again. After
 //! [`SeekerEvent::Connected`] the owner tells how the session goes by [`handle_idle`](Seeker::handle_idle) and
 //! [`handle_alive`](Seeker::handle_alive), and how it ends by [`handle_silence`](Seeker::handle_silence),
+//! [`handle_cut`](Seeker::handle_cut),
 //! [`handle_lost`](Seeker::handle_lost) or [`handle_refused`](Seeker::handle_refused), unless it was told to end it by
 //! [`SeekerEvent::GiveUp`] or [`SeekerEvent::Move`]. What surrounds the machine is told by
 //! [`handle_network`](Seeker::handle_network) and [`handle_resumed`](Seeker::handle_resumed).
@@ -15,6 +16,7 @@
 mod alarm;
 mod attempts;
 mod climbing;
+mod cuts;
 mod event;
 mod learning;
 mod problems;
@@ -22,6 +24,7 @@ mod problems;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use wakemq_protocol::Reach;
 
@@ -32,6 +35,7 @@ use crate::{Backoff, Captive, HeartbeatSettings, Ladder, Memory, NetworkKey, Por
 use alarm::Alarm;
 use attempts::{Attempts, Facts, Work};
 use climbing::Cause;
+use cuts::Cuts;
 use learning::{Finding, Learning};
 use problems::Problems;
 
@@ -65,6 +69,7 @@ pub struct Seeker {
     /// What is up and waits for the goodbye of the session before it.
     moving: Option<WayId>,
     main: Option<Main>,
+    cuts: Cuts,
     problems: Problems,
     /// The question who answers in the broker's place, and the last answer.
     asking: Option<Work<Portal>>,
@@ -98,6 +103,7 @@ impl Seeker {
             attempts: Attempts::default(),
             moving: None,
             main: None,
+            cuts: Cuts::default(),
             problems: Problems::default(),
             asking: None,
             captive: None,
@@ -141,6 +147,7 @@ impl Seeker {
     pub fn handle_network(&mut self, network: Option<NetworkKey>) {
         if network.is_some() && network != self.network {
             self.problems.clear();
+            self.cuts.clear();
             (self.asking, self.captive) = (None, None);
         }
         self.network.clone_from(&network);
@@ -156,6 +163,7 @@ impl Seeker {
     /// The session was quiet for the whole interval, and was then answered.
     pub fn handle_idle(&mut self) {
         self.climber.handle_alive();
+        self.cuts.clear();
         self.learn(Learning::handle_idle);
     }
 
@@ -169,6 +177,22 @@ impl Seeker {
     pub fn handle_silence(&mut self, return_secs: u32) {
         self.learn(Learning::handle_silence);
         self.handle_lost(Lost::Ended { return_secs });
+    }
+
+    /// The session was quiet for so long, and was then cut without a word of the broker: it is over. A network that does so
+    /// again and again bears no longer quiet, which then counts as silence. `return_secs` is as there.
+    pub fn handle_cut(&mut self, quiet: Duration, return_secs: u32) {
+        let Some(main) = &self.main else { return };
+        let interval = Duration::from_secs(main.learning.interval_secs().into());
+        if self.cuts.tell(main.way, quiet, interval) {
+            tracing::info!(
+                quiet_secs = quiet.as_secs(),
+                "cut after a quiet while again: the network bears less"
+            );
+            self.handle_silence(return_secs);
+        } else {
+            self.handle_lost(Lost::Ended { return_secs });
+        }
     }
 
     /// A poll is quiet for so many seconds, which may be others than it was told to.

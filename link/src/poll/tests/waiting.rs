@@ -194,6 +194,30 @@ async fn a_poll_without_an_answer_is_silence_and_one_that_is_cut_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_is_cut_tells_for_how_long_it_had_waited() {
+    for by_proxy in [false, true] {
+        let mut broker = Broker::start().await;
+        let (mut session, first) = broker.session().await;
+        tokio::select! {
+            event = session.next_event() => panic!("{event:?}"),
+            () = advance(Duration::from_secs(120)) => {}
+        }
+        if by_proxy {
+            first.status("504 Gateway Timeout");
+        } else {
+            first.hang_up();
+        }
+        assert!(session.next_event().await.is_err());
+        assert_eq!(session.cut_after().map(|quiet| quiet.as_secs()), Some(123), "{by_proxy}");
+    }
+    let mut broker = Broker::start().await;
+    let (mut session, first) = broker.session().await;
+    first.status("401 Unauthorized");
+    event(&mut session).await;
+    assert_eq!(session.cut_after(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_that_is_noticed_long_after_it_was_due_is_a_suspend_and_teaches_nothing() {
     let mut broker = Broker::start().await;
     let (mut session, _first) = broker.session().await;
