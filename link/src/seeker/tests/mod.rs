@@ -238,6 +238,19 @@ async fn a_network_that_bears_less_than_asked_is_found_out_by_silence() {
 }
 
 #[tokio::test]
+async fn a_network_that_cuts_quiet_connections_is_found_out_by_the_second_cut() {
+    let (broker, _seen) = one_broker(Rules::default()).await;
+    let mut agent = Agent::new(&[&broker], Memory::default());
+    agent.seeker.start(Some(home()));
+    for expected in [300, 300, 120] {
+        agent.connected().await;
+        assert_eq!(agent.interval_secs(), expected);
+        agent.session = None;
+        agent.seeker.handle_cut(Duration::from_secs(130), 0);
+    }
+}
+
+#[tokio::test]
 async fn where_the_network_is_back_the_session_has_to_show_that_it_lives() {
     let (broker, _seen) = one_broker(Rules::default()).await;
     let mut agent = Agent::new(&[&broker], Memory::default());
