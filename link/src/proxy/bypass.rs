@@ -51,6 +51,19 @@ impl NoProxy {
         })
     }
 
+    /// Reads a list that was written for other programs too, each with rules of its own: what is no rule here is
+    /// returned beside the others.
+    pub(super) fn lenient(text: &str) -> (Self, Vec<ParseNoProxyError>) {
+        let (mut rules, mut errors) = (Vec::new(), Vec::new());
+        for part in parts(text) {
+            match Rule::parse(part) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push(error),
+            }
+        }
+        (Self(rules), errors)
+    }
+
     /// Tells whether it names nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -60,9 +73,12 @@ impl NoProxy {
 impl FromStr for NoProxy {
     type Err = ParseNoProxyError;
     fn from_str(text: &str) -> Result<Self, ParseNoProxyError> {
-        let parts = text.split([',', ' ', '\t']).filter(|part| !part.is_empty());
-        parts.map(Rule::parse).collect::<Result<_, _>>().map(Self)
+        parts(text).map(Rule::parse).collect::<Result<_, _>>().map(Self)
     }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ', '\t']).filter(|part| !part.is_empty())
 }
 
 impl Rule {

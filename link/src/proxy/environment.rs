@@ -1,6 +1,6 @@
 //! The proxy that the environment names, as curl and most programs read it.
 
-use super::{NoProxy, ParseNoProxyError, ParseProxyError, ProxySettings, ProxyUrl};
+use super::{NoProxy, ParseProxyError, ProxySettings, ProxyUrl};
 use crate::ladder::ProxyUse;
 
 /// The variables that name a proxy; the first that is set counts, and set to nothing it says that there is none.
@@ -19,18 +19,11 @@ pub enum EnvironmentError {
         /// What is wrong.
         error: ParseProxyError,
     },
-    /// One that names what is reached without it.
-    #[error("the variable {variable}: {error}")]
-    NoProxy {
-        /// Its name.
-        variable: &'static str,
-        /// What is wrong.
-        error: ParseNoProxyError,
-    },
 }
 
 /// Reads `https_proxy`, `all_proxy` and `no_proxy`, each also in capital letters, from what `get` returns; a proxy
-/// without a scheme is one of HTTP.
+/// without a scheme is one of HTTP. Of what is reached without it, an entry that is no rule is told and left out: other
+/// programs know other rules, and one of those must not cost the proxy.
 pub fn proxy_from_environment(
     get: impl Fn(&str) -> Option<String>,
     order: ProxyUse,
@@ -45,7 +38,11 @@ pub fn proxy_from_environment(
     let no_proxy = match first(&NO_PROXY_VARIABLES) {
         None => NoProxy::default(),
         Some((variable, text)) => {
-            text.parse().map_err(|error| EnvironmentError::NoProxy { variable, error })?
+            let (rules, errors) = NoProxy::lenient(&text);
+            for error in errors {
+                tracing::warn!(variable, %error, "left out of what is reached without a proxy");
+            }
+            rules
         }
     };
     Ok(ProxySettings::from_environment(url, order, no_proxy, variable))
@@ -99,7 +96,15 @@ mod tests {
     fn what_cannot_be_used_names_its_variable_and_no_secret() {
         let error = read(&[("ALL_PROXY", "ftp://me:s3cret@a:1")]).unwrap_err().to_string();
         assert!(error.starts_with("the variable ALL_PROXY: ftp://") && !error.contains("s3cret"), "{error}");
-        let error = read(&[("https_proxy", "a:1"), ("no_proxy", "a b:0")]).unwrap_err().to_string();
-        assert_eq!(error, "the variable no_proxy: \"b:0\" is no name, address or prefix");
+    }
+
+    #[test]
+    fn an_entry_that_is_no_rule_costs_neither_the_proxy_nor_the_other_entries() {
+        let list = "127.*,<local>,localhost b:0 .corp";
+        let settings = read(&[("https_proxy", "a:1"), ("no_proxy", list)]).unwrap();
+        assert_eq!(settings.url().map(ToString::to_string).as_deref(), Some("http://a:1"));
+        let rung = |host: &str| Rung { host: host.into(), port: 443 };
+        assert!(settings.bypasses(&rung("localhost")) && settings.bypasses(&rung("broker.corp")));
+        assert!(!settings.bypasses(&rung("broker.example")));
     }
 }
