@@ -11,24 +11,24 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Names a command; one that came again has the name that it had. It is bounded by what the broker gives out
-    /// without an acknowledgement.
-    pub(super) fn name(&mut self, id: CommandId) -> u16 {
-        if let Some((pkid, _)) = self.open.iter().find(|(_, open)| *open == id) {
-            return *pkid;
+    /// Names a command; `None` for one that came again while the owner has it. It is bounded by what the broker gives
+    /// out without an acknowledgement.
+    pub(super) fn name(&mut self, id: CommandId) -> Option<u16> {
+        if self.open.iter().any(|(_, open)| *open == id) {
+            return None;
         }
         loop {
             self.last = self.last.checked_add(1).unwrap_or(1);
             if self.open.iter().all(|(pkid, _)| *pkid != self.last) {
                 self.open.push((self.last, id));
-                return self.last;
+                return Some(self.last);
             }
         }
     }
 
     /// The command of a packet id is in the journal.
     pub(super) fn acknowledge(&mut self, pkid: u16) {
-        // What came twice is acknowledged twice, and was given out under one name.
+        // Acknowledged twice, it is acknowledged once.
         if let Some(at) = self.open.iter().position(|(open, _)| *open == pkid) {
             self.acknowledged.push(self.open.remove(at).1);
         }

@@ -401,7 +401,7 @@ impl PollSession {
         self.events.push_back(Event::ServerDisconnect { code, reason, return_secs });
     }
 
-    /// Queues commands for the owner; returns how many.
+    /// Queues commands for the owner, but for those that it has already; returns how many came.
     fn give_out(&mut self, commands: Vec<serde_json::Value>) -> usize {
         let mut count = 0;
         for command in commands {
@@ -410,10 +410,12 @@ impl PollSession {
                 continue;
             };
             count += 1;
+            // The owner has it already, and cannot take it yet: what it keeps of it must not grow with every poll.
+            let Some(pkid) = self.given.name(id) else { continue };
             self.events.push_back(Event::Publish(Incoming {
                 topic: self.topic.clone(),
                 payload: to_json(&command).into(),
-                pkid: Some(self.given.name(id)),
+                pkid: Some(pkid),
                 correlation_data: None,
                 dup: false,
             }));

@@ -83,9 +83,14 @@ async fn the_next_poll_waits_for_acknowledgements_but_not_for_ever() {
     }
     let second = next(&mut session, &mut broker).await;
     assert!(second.acknowledged().is_empty());
-    // Given out again, it has the name that it had.
+    // Given again, it is not given out again, and has the pause that it had.
     second.commands(&[A]);
-    assert_eq!(command(&mut session).await.pkid, a.pkid);
+    tokio::select! {
+        event = session.next_event() => panic!("{event:?}"),
+        () = async { for _ in 0..4 { advance(Duration::from_secs(2)).await } } => {
+            assert!(broker.is_quiet(), "it has 10 s again");
+        }
+    }
     session.ack(a.pkid.unwrap()).unwrap();
     session.ack(a.pkid.unwrap()).unwrap();
     tokio::select! {
