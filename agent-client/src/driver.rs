@@ -289,6 +289,16 @@ impl Driver {
                 Some(Ok(Event::ServerDisconnect { code: ReasonCode::TAKEN_OVER, .. })) => {
                     return End::Lost(Problem::TakenOver, Lost::TakenOver);
                 }
+                // Over long poll it is the answer 401 or 403 to a later poll, or to a first one that came late: a secret
+                // that is not taken now is not taken at once after either.
+                Some(Ok(Event::ServerDisconnect {
+                    code: code @ (ReasonCode::BAD_CREDENTIALS | ReasonCode::NOT_AUTHORIZED),
+                    reason,
+                    ..
+                })) => {
+                    let words = reason.map(|words| format!(": {words}")).unwrap_or_default();
+                    return End::Refused(Problem::NotAllowed(format!("{code}{words}")));
+                }
                 Some(Ok(Event::ServerDisconnect { code, reason, return_secs: advice })) => {
                     let words = reason.map(|words| format!(": {words}")).unwrap_or_default();
                     let problem = Problem::Lost(format!("the broker ended the connection: {code}{words}"));

@@ -393,6 +393,19 @@ async fn after_a_takeover_it_stays_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whom_the_broker_no_longer_allows_is_refused_for_good() {
+    let (end, _) = Rig::new()
+        .await
+        .play(async |mut broker, owner| {
+            broker.begin().await;
+            broker.stream.write_all(&disconnect(0x87, 1)).await.unwrap();
+            (broker, owner)
+        })
+        .await;
+    assert!(matches!(&end, End::Refused(Problem::NotAllowed(text)) if text.contains("0x87")), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_returns_as_the_broker_advises() {
     let (end, _) = Rig::new()
         .await
