@@ -237,7 +237,10 @@ impl PollSession {
         let answered = async {
             loop {
                 match poll_fn(|cx| self.poll_current(cx)).await? {
-                    Polled::OutOfRange { .. } => self.start()?,
+                    bound @ Polled::OutOfRange { .. } => {
+                        self.take(bound)?;
+                        self.start()?;
+                    }
                     Polled::Commands(_)
                     | Polled::Idle
                     | Polled::Superseded
@@ -353,12 +356,21 @@ impl PollSession {
             && !is_whole(self.time.now() - running.began, running.heartbeat_secs);
         self.current = None;
         self.kept = open;
-        self.given.settled(&acknowledged);
+        self.settle(&polled, &acknowledged);
         if is_early {
             // It proves nothing, and a pause follows.
             return Poll::Ready(Ok(Polled::Commands(Vec::new())));
         }
         Poll::Ready(Ok(polled))
+    }
+
+    /// The broker has taken what a poll acknowledged if it answered it as a poll. With another answer it may not have
+    /// read so far, and hears it again.
+    fn settle(&mut self, polled: &Polled, acknowledged: &[CommandId]) {
+        match polled {
+            Polled::Commands(_) | Polled::Idle => self.given.settled(acknowledged),
+            Polled::Superseded | Polled::Retry { .. } | Polled::OutOfRange { .. } | Polled::Refused(_) => {}
+        }
     }
 
     /// Takes what an answer brought.
@@ -439,8 +451,8 @@ impl PollSession {
         if std::mem::take(&mut self.checking) {
             self.events.push_back(Event::Alive);
         }
-        self.given.settled(&acknowledged);
         let polled = Polled::read(&answer)?;
+        self.settle(&polled, &acknowledged);
         self.crossed = !matches!(polled, Polled::Superseded);
         if let Polled::Commands(commands) = polled {
             self.give_out(commands);

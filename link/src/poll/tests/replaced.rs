@@ -94,6 +94,38 @@ async fn a_check_is_answered_on_the_connection_that_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_acknowledgement_counts_as_taken_only_by_the_answer_to_a_poll() {
+    let mut broker = Broker::start().await;
+    let (mut session, _waiting, pkid) = with_a_late_acknowledgement(&mut broker).await;
+    session.ack(pkid).unwrap();
+    let bound = json!({"status": "heartbeat_out_of_range", "heartbeat": 120});
+    let refused = next(&mut session, &mut broker).await;
+    assert_eq!(refused.acknowledged(), [A]);
+    refused.json("422 Unprocessable Content", &bound);
+    let taken = next(&mut session, &mut broker).await;
+    assert_eq!((taken.acknowledged(), &taken.body["heartbeat"]), (vec![A], &json!(120)));
+    advance(Duration::from_secs(120)).await;
+    taken.idle();
+    assert_eq!(session.next_event().await.unwrap(), Event::Idle);
+    assert!(next(&mut session, &mut broker).await.acknowledged().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_farewell_keeps_to_the_bound_that_it_is_told() {
+    let mut broker = Broker::start().await;
+    let (mut session, _waiting, pkid) = with_a_late_acknowledgement(&mut broker).await;
+    session.ack(pkid).unwrap();
+    let (left, ()) = tokio::join!(session.disconnect(), async {
+        let bound = json!({"status": "heartbeat_out_of_range", "heartbeat": 120});
+        broker.asked().await.json("422 Unprocessable Content", &bound);
+        let last = broker.asked().await;
+        assert_eq!((last.acknowledged(), &last.body["heartbeat"]), (vec![A], &json!(120)));
+        last.json("200 OK", &json!({"status": "superseded"}));
+    });
+    left.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_farewell_takes_the_last_acknowledgements_along() {
     let mut broker = Broker::start().await;
     let (mut session, waiting, pkid) = with_a_late_acknowledgement(&mut broker).await;
