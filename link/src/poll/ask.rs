@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wakemq_protocol::Secret;
 
-use crate::http::{Answer, HttpError, Method, Open, Upload};
+use crate::http::{Answer, HttpError, Method, Open, StatusCode, Upload};
 use crate::ladder::Way;
 use crate::mqtt::SessionError;
 use crate::{Alpn, WayDialer, WayError};
@@ -77,5 +77,19 @@ impl Asker {
     async fn exchange(&self, open: &mut Open, path: &str, document: Vec<u8>) -> Result<Answer, HttpError> {
         let upload = Some(Upload::json(document));
         open.exchange(Method::POST, path, upload, Some(&self.secret), ANSWER_MAX).await
+    }
+}
+
+/// Tells whether somebody between has ended a poll that waited, with its connection or by a proxy's answer.
+pub(super) fn is_cut(answer: &Result<Answer, AskError>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT),
+        Err(AskError::Http(HttpError::Closed | HttpError::Http(_))) => true,
+        Err(
+            AskError::Way(_)
+            | AskError::Http(
+                HttpError::Dial(_) | HttpError::Request(_) | HttpError::TimedOut(_) | HttpError::TooLarge(_),
+            ),
+        ) => false,
     }
 }

@@ -12,10 +12,10 @@ use wakemq_protocol::limits::{IN_FLIGHT_MAX, PAYLOAD_MAX, POLL_HEARTBEAT_SECS, R
 use wakemq_protocol::{AgentId, CommandId, Topic, to_json};
 
 use super::answer::{Polled, is_whole};
-use super::ask::{AskError, Asker, Asking};
+use super::ask::{Asker, Asking, is_cut};
 use super::given::Given;
 use super::posts::Posts;
-use crate::http::{Answer, HttpError, Open, StatusCode};
+use crate::http::Open;
 use crate::ladder::Way;
 use crate::mqtt::{
     ConnectError, ConnectOptions, Connected, Event, Incoming, Outgoing, PublishError, ReasonCode,
@@ -483,20 +483,6 @@ impl PollSession {
                 return Poll::Ready(error.into());
             }
         }
-    }
-}
-
-/// Tells whether somebody between has ended a poll that waited, with its connection or by a proxy's answer.
-fn is_cut(answer: &Result<Answer, AskError>) -> bool {
-    match answer {
-        Ok(answer) => matches!(answer.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT),
-        Err(AskError::Http(HttpError::Closed | HttpError::Http(_))) => true,
-        Err(
-            AskError::Way(_)
-            | AskError::Http(
-                HttpError::Dial(_) | HttpError::Request(_) | HttpError::TimedOut(_) | HttpError::TooLarge(_),
-            ),
-        ) => false,
     }
 }
 
