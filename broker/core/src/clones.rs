@@ -1,6 +1,7 @@
 //! Cloned identities: two machines with one agent's secret that evict each other for ever.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use wakemq_protocol::AgentId;
@@ -12,13 +13,23 @@ const CALM_MS: u64 = 60_000;
 /// Most takeovers that are remembered at a time.
 const ENTRIES_MAX: usize = 10_000;
 
-/// One process of an agent, as its CONNECT tells.
+/// One process of an agent, as its CONNECT or its poll tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance {
-    /// A hash of the user property `instance`: a broker holds one for each connected agent.
+    /// What stands for the text that it tells, see [`id_of`](Self::id_of).
     pub id: u64,
     /// Where it connects from.
     pub address: IpAddr,
+}
+
+impl Instance {
+    /// Returns what stands for a process by whatever transport it comes: a hash of the user property `instance`, or of
+    /// the field of that name, because a broker holds one for each connected agent.
+    pub fn id_of(instance: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        instance.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// What a takeover means.

@@ -1,14 +1,13 @@
 //! The CONNECT: who it is, and whether it may come in.
 
 use std::future::poll_fn;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 use wakemq_core::login::{Claimed, Login, foreign_will, refusal, wrong_secret};
 use wakemq_core::packet::{Connect, ReasonCode, ServerPacket};
-use wakemq_core::{AgentSession, OperatorSession, login};
+use wakemq_core::{AgentSession, Instance, OperatorSession, login};
 use wakemq_protocol::limits::PACKET_MAX_UNAUTHENTICATED;
 use wakemq_protocol::{AgentId, GroupPath};
 
@@ -240,12 +239,7 @@ fn arrive(
     mailbox: &Arc<Mailbox>,
     instance: Option<&str>,
 ) -> Result<(), login::Refused> {
-    let instance = instance.map(|instance| {
-        let mut hasher = DefaultHasher::new();
-        instance.hash(&mut hasher);
-        hasher.finish()
-    });
-    match door.engine.arrive(agent, group, mailbox, instance) {
+    match door.engine.arrive(agent, group, mailbox, instance.map(Instance::id_of)) {
         Arrival::Admitted | Arrival::Cloned { .. } => Ok(()),
         Arrival::Wait { secs } => {
             let text = "two instances use this identity: it was cloned; enrol one of them anew";

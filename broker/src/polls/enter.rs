@@ -1,8 +1,8 @@
 //! The beginning of a poll: it becomes the agent's one live way.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use wakemq_core::Instance;
 use wakemq_protocol::Transport;
 use wakemq_protocol::http::{PollAnswer, PollRequest};
 
@@ -26,7 +26,7 @@ impl Polls {
     }
 
     async fn take_in(self: Arc<Self>, mut who: Asking, request: PollRequest) -> Result<Step, PollError> {
-        let instance = request.instance.as_deref().map(hash);
+        let instance = request.instance.as_deref().map(Instance::id_of);
         let mut hold = loop {
             let (poller, number) = self.find_or_make(&who, instance)?;
             let state = poller.state.clone().lock_owned().await;
@@ -107,11 +107,4 @@ impl Polls {
         }
         Ok(())
     }
-}
-
-/// Stands for an instance, as for that of a CONNECT.
-fn hash(instance: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    instance.hash(&mut hasher);
-    hasher.finish()
 }

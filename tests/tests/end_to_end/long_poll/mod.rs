@@ -50,6 +50,12 @@ impl Scene {
         Ok(self.publisher.submit(&agent(), submission).await?)
     }
 
+    /// Waits until a trial waits for its answer.
+    async fn trial_waits(&self) -> Result<()> {
+        let registry = self.broker.broker.engine().registry();
+        eventually("the trial", async || Ok((registry.live().trials == 1).then_some(()))).await
+    }
+
     /// Waits until the agent counts as connected, or does not.
     async fn connected(&self, connected: bool) -> Result<()> {
         let mut management = self.broker.management()?;

@@ -109,10 +109,7 @@ async fn a_broker_that_stops_says_when_to_come_back() -> Result<()> {
         let scene = Scene::start().await?;
         let polling = scene.parked(scene.client(version).await?, poll(&[])).await?;
         let trial = scene.client(version).await?.polling(json!({"heartbeat": 600, "trial": true}));
-        eventually("the trial", async || {
-            Ok((scene.broker.broker.engine().registry().live().trials == 1).then_some(()))
-        })
-        .await?;
+        scene.trial_waits().await?;
         scene.publisher.close().await;
         let down = tokio::spawn(scene.broker.shutdown());
         for polling in [polling, trial] {
@@ -131,10 +128,7 @@ async fn a_revoked_agent_is_told_so_at_once() -> Result<()> {
         let scene = Scene::start().await?;
         let polling = scene.parked(scene.client(version).await?, poll(&[])).await?;
         let trial = scene.client(version).await?.polling(json!({"heartbeat": 600, "trial": true}));
-        eventually("the trial", async || {
-            Ok((scene.broker.broker.engine().registry().live().trials == 1).then_some(()))
-        })
-        .await?;
+        scene.trial_waits().await?;
         scene.broker.management()?.revoke_agent(&agent()).await?;
         for polling in [polling, trial] {
             let (mut client, status, answer) = polling.answer().await?;
@@ -179,7 +173,7 @@ async fn a_trial_takes_nothing_over_and_there_is_one_of_them() -> Result<()> {
     let trial = |secs: u32| json!({"heartbeat": secs, "trial": true});
     let older = scene.client(Version::Http1).await?.polling(trial(600));
     let live = || scene.broker.broker.engine().registry().live();
-    eventually("the trial", async || Ok((live().trials == 1).then_some(()))).await?;
+    scene.trial_waits().await?;
     let newer = scene.client(Version::Http2).await?.polling(trial(5));
     let (client, status, answer) = older.answer().await?;
     assert_eq!((status, answer), (200, json!({"status": "superseded"})));
@@ -193,7 +187,7 @@ async fn a_trial_takes_nothing_over_and_there_is_one_of_them() -> Result<()> {
     session.ping().await?;
     // One whose client is gone leaves nothing.
     let gone = client.polling(trial(600));
-    eventually("the trial", async || Ok((live().trials == 1).then_some(()))).await?;
+    scene.trial_waits().await?;
     drop(gone);
     eventually("nothing to be left of it", async || {
         Ok((live().trials == 0 && live().mailboxes == 2).then_some(()))
